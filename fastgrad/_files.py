@@ -1,0 +1,49 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` that takes its place when the block ends well.
+
+    After an exception `path` is what it was before, and the temporary file is gone. `options` are
+    those of `open`.
+
+    Examples
+    --------
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with replacing(Path(folder.name) / "a.txt", "w") as file:
+    ...     _ = file.write("whole")
+    >>> (Path(folder.name) / "a.txt").read_text()
+    'whole'
+    >>> folder.cleanup()
+    """
+    path = Path(path)
+    file = tempfile.NamedTemporaryFile(
+        mode, dir=path.parent, prefix=f".{path.name}.", delete=False, **options
+    )
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # A temporary file is private to its owner; a result is as readable as any other file.
+        os.chmod(file.name, 0o666 & ~_umask())
+        os.replace(file.name, path)
+    except BaseException:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,12 @@
+"""The one home of the compile options: every kernel is decorated with `jit`."""
+
+from __future__ import annotations
+
+import numba
+
+# nogil: blocks run side by side on threads.
+# cache: compiled once a machine, not once a process.
+# contract: a*b + c may become one fused instruction. Nothing that reorders a sum is allowed,
+#   so that a row's bits do not depend on the block it was computed in, and (x + h) - x stays.
+# error_model numpy: x/0 is inf, as in the reference; the test for it would stop vectorisation.
+jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")

@@ -1,0 +1,131 @@
+"""Download the files of a data set once, check their hashes, keep them in the user's cache."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+class Source(NamedTuple):
+    """Where a data set can be had (in this order), and the SHA-256 of each of `FILES`."""
+
+    mirrors: tuple[str, ...]
+    sha256: tuple[str, ...]
+
+
+# The hashes are those that TensorFlow Datasets records for the original files.
+SOURCES = {
+    "mnist": Source(
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        sha256=(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+    ),
+    "fashion-mnist": Source(
+        mirrors=(
+            "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        sha256=(
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+}
+CACHE_VARIABLE = "FASTGRAD_DATA_DIR"
+# Seconds to connect, and between two packets: never for the whole of a slow download.
+TIMEOUT = (10.0, 30.0)
+# The largest of the eight files has 26 MB: an answer without end must not fill the disk.
+MAX_BYTES = 64 * 2**20
+
+
+def fetch(dataset: str) -> list[Path]:
+    """Return the files of a data set; download what the cache does not hold.
+
+    Parameters
+    ----------
+    dataset : {'mnist', 'fashion-mnist'}
+        The data set.
+
+    Returns
+    -------
+    list of Path
+        Where each of `FILES` lies, in that order. Its SHA-256 has been checked, in this call.
+
+    Raises
+    ------
+    OSError
+        If no mirror sends the right file, or the cache folder cannot be written.
+    """
+    source, folder = SOURCES[dataset], cache_dir() / dataset
+    return [
+        _fetch_file(name, sha256, source.mirrors, folder)
+        for name, sha256 in zip(FILES, source.sha256, strict=True)
+    ]
+
+
+def cache_dir() -> Path:
+    """Return the folder of all data sets: ``$FASTGRAD_DATA_DIR``, or one in the user's cache."""
+    return Path(os.environ.get(CACHE_VARIABLE) or _pooch().os_cache("fastgrad")).expanduser()
+
+
+def _pooch() -> ModuleType:
+    # Not at the top: whoever trains on the embedded digits does not wait for pooch. And by name,
+    # because its type hints are unfinished (it has no py.typed), and mypy would go by them.
+    return import_module("pooch")
+
+
+def _fetch_file(name: str, sha256: str, mirrors: tuple[str, ...], folder: Path) -> Path:
+    from requests.exceptions import RequestException
+
+    failures = []
+    for mirror in mirrors:
+        url = mirror + name
+        try:
+            # It writes beside the target, and moves the file only when the hash is right.
+            return Path(_pooch().retrieve(url, sha256, name, folder, downloader=_download))
+        except (RequestException, ValueError) as error:
+            failures.append(f"  {url}: {error}")
+        except OSError as error:
+            raise OSError(
+                f"cannot keep {name} in the cache folder {folder}: {error}; set {CACHE_VARIABLE} "
+                "to a folder that you may write, or pass data_dir= with the four files"
+            ) from error
+    raise OSError(
+        f"cannot download {name} to {folder}, every mirror failed:\n" + "\n".join(failures) + "\n"
+        "Try again later, or pass data_dir= with a folder that holds the four files"
+    )
+
+
+def _download(url: str, output_file: str, pooch: Any) -> None:
+    at_terminal = sys.stderr is not None and sys.stderr.isatty()
+    download = _pooch().HTTPDownloader(progressbar=at_terminal, chunk_size=2**16, timeout=TIMEOUT)
+    with _CappedFile(output_file, "wb") as file:
+        download(url, file, pooch)
+
+
+class _CappedFile(io.FileIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MAX_BYTES:
+            raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
+        return super().write(data)

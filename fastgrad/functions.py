@@ -1,0 +1,174 @@
+"""The functions of the book's chapters 3 and 4, on NumPy arrays.
+
+The names and the contract are those of *Deep Learning from Scratch* (K. Saito, O'Reilly Japan,
+2016), chapters 3 and 4: a batch has one sample a row, and labels are one-hot or class numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastgrad._typing import Array, Integers
+
+TINY = 1e-7
+"""What the book adds to a probability before its logarithm."""
+
+
+def sigmoid(x: ArrayLike) -> Array:
+    """Return ``1 / (1 + exp(-x))``, element by element.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape, in [0, 1]. No overflow for any finite `x`.
+
+    Examples
+    --------
+    >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    # Far below zero exp(-x) is inf, and 1 / inf is the right answer: no reason to warn.
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-np.asarray(x))))
+
+
+def softmax(x: ArrayLike) -> Array:
+    """Return ``exp(x) / sum(exp(x))`` over the last axis.
+
+    Parameters
+    ----------
+    x : array_like of float, shape (C,) or (N, C)
+        Scores of `C` classes, for one sample or for `N`.
+
+    Returns
+    -------
+    ndarray
+        Same shape; probabilities, each row sums to 1.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]])
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    x = np.asarray(x)
+    # Moving all scores of a row by the same amount changes nothing, and keeps exp from overflowing.
+    raised = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return np.asarray(raised / np.sum(raised, axis=-1, keepdims=True))
+
+
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
+    """Return the mean of ``-log(y[n, t[n]] + 1e-7)`` over the batch.
+
+    Parameters
+    ----------
+    y : array_like of float, shape (C,) or (N, C)
+        Probabilities, as `softmax` returns them.
+    t : array_like
+        Labels: one-hot, with the shape of `y`, or integer class numbers, shape ``(N,)``
+        (a single number for one sample). Which of the two is told from the number of axes.
+
+    Returns
+    -------
+    float
+        The loss. Its largest value is ``-log(1e-7)``, about 16.1.
+
+    Raises
+    ------
+    ValueError
+        If `t` does not fit `y`, see `class_numbers`, or if the batch is empty.
+    TypeError
+        If class numbers are not integers.
+
+    Examples
+    --------
+    >>> y = np.array([[0.1, 0.9], [0.8, 0.2]])
+    >>> float(round(cross_entropy_error(y, [1, 0]), 6))
+    0.164252
+    >>> cross_entropy_error(y, [[0, 1], [1, 0]]) == cross_entropy_error(y, [1, 0])
+    True
+    """
+    y = np.atleast_2d(np.asarray(y))
+    return mean_log_loss(y, class_numbers(t, *y.shape))
+
+
+def mean_log_loss(y: Array, t: Integers) -> float:
+    """`cross_entropy_error` for labels that `class_numbers` has already checked."""
+    return float(-np.sum(np.log(y[np.arange(len(t)), t] + TINY)) / len(t))
+
+
+def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
+    """Check labels and return them as class numbers.
+
+    Parameters
+    ----------
+    t : array_like
+        One-hot labels, shape ``(samples, classes)``, or class numbers, shape ``(samples,)``.
+        For one sample also ``(classes,)`` and a single number.
+    samples, classes : int
+        What the labels have to fit.
+
+    Returns
+    -------
+    ndarray of int64, shape (samples,)
+        Numbers from 0 to ``classes - 1``.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, if the shape does not fit, a class number is out of range, or a
+        row is not one-hot.
+    TypeError
+        If class numbers are not integers.
+
+    Examples
+    --------
+    >>> class_numbers([[0, 0, 1], [1, 0, 0]], 2, 3)
+    array([2, 0])
+    """
+    t = np.asarray(t)
+    if samples == 0:
+        raise ValueError("x must hold at least one sample, got an empty batch")
+    if samples == 1 and (t.ndim == 0 or (t.ndim == 1 and t.size == classes > 1)):
+        t = t[np.newaxis]
+    if t.shape == (samples, classes):
+        return _from_one_hot(t)
+    if t.shape == (samples,):
+        return _checked_numbers(t, classes)
+    raise ValueError(
+        f"t must hold class numbers of shape ({samples},) or one-hot labels of shape "
+        f"({samples}, {classes}), got shape {t.shape}"
+    )
+
+
+def _from_one_hot(t: Array) -> Integers:
+    if t.dtype.kind not in "biuf":
+        raise TypeError(f"t must hold numbers, got dtype {t.dtype}")
+    marked = t == 1
+    if np.any(marked.sum(axis=1) != 1) or np.count_nonzero(t) != len(t):
+        row = np.flatnonzero((marked.sum(axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1))[0]
+        raise ValueError(
+            f"t must be one-hot, a single 1 among zeros in each row, got {t[row].tolist()} "
+            f"in row {row}; for class numbers pass a vector"
+        )
+    return np.argmax(marked, axis=1).astype(np.int64)
+
+
+def _checked_numbers(t: Array, classes: int) -> Integers:
+    if t.dtype.kind not in "iu":
+        raise TypeError(
+            f"t must hold integer class numbers, got dtype {t.dtype}; pass t.astype(int) if they "
+            "are whole"
+        )
+    if t.min() < 0 or t.max() >= classes:
+        wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
+        raise ValueError(
+            f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"
+        )
+    return t.astype(np.int64, copy=False)

@@ -1,0 +1,203 @@
+"""Train the book's two-layer network on digits, with gradients by numerical differentiation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numba
+import numpy as np
+from tqdm import tqdm
+
+import fastgrad
+from fastgrad import reference
+from fastgrad._files import replacing
+from fastgrad.plotting import plot_accuracy
+from fastgrad.training import Data, History, train
+
+PARAMETER_SAMPLE = 50
+"""Parameters on which the nditer loop is timed."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        _run(options)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; nothing was written")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--workers", type=int, default=1, help="workers at most; -1: one for each core")
+    add("--backend", help="threads, processes or a joblib backend (default: threads)")
+    add(
+        "--method",
+        default="incremental",
+        choices=["incremental", "full", "naive", "backprop"],
+        help="how the gradient is taken",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--iterations", type=int, default=100, help="steps of training")
+    length.add_argument("--epochs", type=int, help="instead: passes over the training images")
+    add("--batch-size", type=int, default=100, help="images in one step")
+    add("--learning-rate", type=float, default=1.0, help="factor on the gradient")
+    add("--hidden-size", type=int, default=50, help="hidden units")
+    add("--step", type=float, default=1e-4, help="h of the central difference")
+    add("--eval-every", type=_eval_every, default=1, help="iterations, or: epoch")
+    add("--dataset", default="mnist-5k", help="mnist-5k (embedded), mnist or fashion-mnist")
+    add("--data-dir", type=Path, help="where the data set's IDX files are already")
+    add("--seed", type=int, help="seed of weights and batches")
+    add(
+        "--output-dir",
+        type=Path,
+        help="where the results go (default: a new folder in runs, named by the time)",
+    )
+    add("--show", action="store_true", help="also show the picture in a window")
+    add("--no-progress", action="store_true", help="no progress bar")
+    return parser
+
+
+def _eval_every(text: str) -> int | str:
+    return text if text == "epoch" else int(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    folder = _writable(options.output_dir)
+    if options.seed is not None:
+        np.random.seed(options.seed)
+    data = fastgrad.load_mnist(dataset=options.dataset, data_dir=options.data_dir)
+    net = fastgrad.TwoLayerNet(data[0][0].shape[1], options.hidden_size, 10)
+    epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
+    iterations = options.iterations if options.epochs is None else options.epochs * epoch
+    start = time.perf_counter()
+    history = train(
+        net,
+        data,
+        iterations=iterations,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        method=options.method,
+        h=options.step,
+        workers=options.workers,
+        backend=options.backend,
+        eval_every=epoch if options.eval_every == "epoch" else options.eval_every,
+        on_evaluation=_print_evaluation,
+        progress=not options.no_progress,
+    )
+    seconds = time.perf_counter() - start
+    timing = {
+        "seconds": seconds,
+        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
+        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
+    }
+    _print_timing(timing, iterations, options.method)
+    _write(folder, net, history, _config(options, iterations, timing), options)
+
+
+def _writable(folder: Path | None) -> Path:
+    """Create the output folder, and make sure before training that files can be written there."""
+    folder = folder or Path("runs", time.strftime("%Y%m%d-%H%M%S"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise OSError(
+            f"--output-dir must be a folder that can be written to, got {folder}: {error}"
+        ) from error
+
+
+def _print_evaluation(history: History) -> None:
+    tqdm.write(
+        f"[iter={history.evaluated[-1]}] train_loss={history.loss[-1]:.10g}, "
+        f"train_acc={history.train_accuracy[-1]:.10g}, test_acc={history.test_accuracy[-1]:.10g}"
+    )
+
+
+def _nditer_seconds(net: fastgrad.TwoLayerNet, data: Data, batch_size: int) -> float:
+    """Return about how long the book's loop takes for one gradient, from a sample of parameters."""
+    x, t = data[0][0][:batch_size], data[0][1][:batch_size]
+    row = len(net.params["W1"]) // 2
+    sample = net.params["W1"][row : row + 1, :PARAMETER_SAMPLE]
+    start = time.perf_counter()
+    reference.numerical_gradient(lambda _: net.loss(x, t), sample)
+    seconds = time.perf_counter() - start
+    return seconds / sample.size * sum(array.size for array in net.params.values())
+
+
+def _print_timing(timing: dict[str, float], iterations: int, method: str) -> None:
+    nditer = timing["nditer_gradient_seconds_estimate"]
+    print(f"{iterations} iterations in {timing['seconds']:.2f} s")
+    print(f"one gradient ({method}): {timing['gradient_ms']:.3g} ms")
+    print(
+        f"estimate, from {PARAMETER_SAMPLE} parameters: the nditer loop would have taken "
+        f"{nditer:.3g} s for one gradient, {_duration(nditer * iterations)} for this run"
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _config(
+    options: argparse.Namespace, iterations: int, timing: dict[str, float]
+) -> dict[str, Any]:
+    config = {name: _plain(value) for name, value in vars(options).items()}
+    config["iterations"] = iterations
+    versions = {module.__name__: module.__version__ for module in (fastgrad, np, numba, joblib)}
+    machine = {"python": platform.python_version(), "cpu": platform.machine()}
+    return {**config, "timing": timing, "versions": versions, "machine": machine}
+
+
+def _plain(value: object) -> object:
+    return os.fspath(value) if isinstance(value, Path) else value
+
+
+def _write(
+    folder: Path,
+    net: fastgrad.TwoLayerNet,
+    history: History,
+    config: dict[str, Any],
+    options: argparse.Namespace,
+) -> None:
+    import matplotlib
+
+    if not options.show:
+        matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    history.write_csv(folder / "history.csv")
+    with replacing(folder / "params.npz") as file:
+        np.savez(file, **net.params)
+    with replacing(folder / "config.json", "w") as file:
+        json.dump(config, file, indent=2)
+    title = f"{options.dataset}, {options.method}, {config['timing']['seconds']:.1f} s"
+    figure = plot_accuracy(history, title=title).get_figure()
+    with replacing(folder / "accuracy.png") as file:
+        figure.savefig(file, format="png", dpi=150)
+    print(f"history.csv, params.npz, config.json and accuracy.png are in {folder}")
+    if options.show:
+        pyplot.show()
+
+
+if __name__ == "__main__":
+    main()

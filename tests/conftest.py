@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from fastgrad import TwoLayerNet
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+@pytest.fixture
+def make_net(rng):
+    """Build a network with weights of a given size, so that no formula hides behind 0.01."""
+
+    def make(inputs=7, hidden=5, classes=4, *, size=1.0):
+        net = TwoLayerNet(inputs, hidden, classes, rng=rng)
+        for name, array in net.params.items():
+            net.params[name] = (size if name == "W2" else 1.0) * rng.standard_normal(array.shape)
+        return net
+
+    return make
+
+
+@pytest.fixture
+def make_batch(rng):
+    """Draw samples of which half the features are zero, as in a picture of a digit."""
+
+    def make(samples=6, inputs=7, classes=4, *, largest=1.0):
+        x = largest * rng.random((samples, inputs)) * (rng.random((samples, inputs)) < 0.5)
+        return x, rng.integers(0, classes, samples)
+
+    return make
+
+
+def largest_difference(first, second):
+    """Return the largest absolute difference between two dicts of arrays; NaN counts."""
+    assert first.keys() == second.keys()
+    assert all(first[name].shape == second[name].shape for name in first)
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+
+
+def same_bits(first, second):
+    return first.keys() == second.keys() and all(
+        first[name].tobytes() == second[name].tobytes() for name in first
+    )

@@ -1,0 +1,118 @@
+import os
+import threading
+
+import joblib
+import numpy as np
+import pytest
+
+from fastgrad import executors
+from fastgrad.engine import differentiate
+from fastgrad.executors import THREADS, Executor, choose
+
+
+class Squares:
+    """The gradient of sum(x²) / 2, two parameters an item: an objective that is no network."""
+
+    def __init__(self, items, seconds=1.0, fail_at=None):
+        self.x = np.arange(2.0 * items)
+        self.items, self.size = items, 2 * items
+        self.length, self.fail_at = seconds, fail_at
+        self.calls = []
+
+    def seconds(self):
+        return self.length
+
+    def span(self, block):
+        return slice(2 * block.start, 2 * block.stop)
+
+    def partials(self, block, out):
+        self.calls.append((block, os.getpid(), threading.get_ident()))
+        if self.fail_at in block:
+            raise ArithmeticError(f"item {self.fail_at} failed")
+        out[:] = self.x[self.span(block)]
+
+
+BACKENDS = ["threads", "processes", "threading", "multiprocessing"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("items", [1, 2, 5, 100])
+def test_every_backend_puts_every_piece_in_its_place(backend, items):
+    objective = Squares(items)
+    assert np.array_equal(differentiate(objective, choose(2, backend)), objective.x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_exception_in_a_worker_arrives_as_it_is(backend):
+    with pytest.raises(ArithmeticError, match="item 3 failed"):
+        differentiate(Squares(9, fail_at=3), choose(2, backend))
+    # ... and the backend still works.
+    differentiate(Squares(9), choose(2, backend))
+
+
+def test_threads_are_used_and_kept():
+    first, second = Squares(50), Squares(50)
+    for objective in (first, second):
+        differentiate(objective, choose(2, "threads"))
+    threads = {thread for _, _, thread in first.calls + second.calls}
+    assert threading.get_ident() not in threads
+    assert len(threads) <= 2
+
+
+def test_short_work_stays_here_in_one_block():
+    objective = Squares(50, seconds=1e-5)
+    differentiate(objective, choose(2, "threads"))
+    assert objective.calls == [(range(50), os.getpid(), threading.get_ident())]
+
+
+@pytest.mark.parametrize("workers", [1, None])
+def test_serial_is_one_block_here(workers):
+    objective = Squares(50)
+    differentiate(objective, choose(workers, None))
+    assert objective.calls == [(range(50), os.getpid(), threading.get_ident())]
+
+
+def test_the_ambient_configuration_of_joblib_counts():
+    with joblib.parallel_config(n_jobs=3):
+        assert choose(None, None) == Executor(3, THREADS)
+        assert choose(2, None) == Executor(2, THREADS)
+    with joblib.parallel_config("threading", n_jobs=2):
+        assert choose(None, None) == Executor(2, None)
+        assert choose(None, "processes") == Executor(2, "loky")
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert choose(None, None) == Executor(2, None)
+    assert choose(None, None) == Executor(1, THREADS)
+    assert choose(-1, "threads") == Executor(joblib.cpu_count(), THREADS)
+
+
+def test_the_ambient_backend_does_the_work():
+    objective = Squares(50)
+    with joblib.parallel_config("threading", n_jobs=2):
+        result = differentiate(objective, choose(None, None))
+    assert np.array_equal(result, objective.x)
+    assert objective.calls == []  # a copy was sent
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_worker_of_joblib_stays_serial(backend):
+    inside = joblib.Parallel(2, backend=backend)(
+        joblib.delayed(choose)(2, name) for name in BACKENDS
+    )
+    assert inside == [Executor(1, None)] * len(BACKENDS)
+
+
+def test_the_objective_is_unpickled_once_a_worker():
+    parcel = executors._pack(Squares(3))
+    assert executors._unpack(parcel) is executors._unpack(parcel)
+    assert executors._unpack(executors._pack(Squares(3))) is not executors._unpack(parcel)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_its_own_threads():
+    differentiate(Squares(9), choose(2, "threads"))
+    child = os.fork()
+    if child == 0:
+        differentiate(Squares(9), choose(2, "threads"))
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -1,0 +1,295 @@
+"""Downloads, from a server on this machine that misbehaves in every way that mirrors do."""
+
+import hashlib
+import os
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+
+from fastgrad.datasets import fetch as fetch_module
+from fastgrad.datasets.fetch import FILES, Source, fetch
+
+CONTENT = {name: name.encode() * 100 for name in FILES}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The first part of the path says how to answer, the last which file is meant."""
+
+    def do_GET(self):
+        _, manner, name = self.path.split("/")
+        self.server.requests.append((manner, name))
+        getattr(self, f"send_{manner}")(CONTENT[name])
+
+    def send_good(self, content, *, length=None):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def send_truncated(self, content):
+        self.send_good(content[: len(content) // 2], length=len(content))
+
+    def send_short(self, content):
+        self.send_good(content[: len(content) // 2])
+
+    def send_other(self, content):
+        self.send_good(b"<html>please log in to the network</html>")
+
+    def send_500(self, content):
+        self.send_error(500)
+
+    def send_404(self, content):
+        self.send_error(404)
+
+    def send_hang(self, content):
+        self.server.release.wait(20)
+
+    def send_stall(self, content):
+        self.send_good(content[:10], length=len(content))
+        self.wfile.flush()
+        self.server.release.wait(20)
+
+    def send_endless(self, content):
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.release.is_set():
+            self.wfile.write(bytes(2**16))
+
+    def log_message(self, *args):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        pass  # a client that hangs up is what the tests want
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server, a cache folder, and a timeout that a test can wait for."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    monkeypatch.setenv("FASTGRAD_DATA_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetch_module, "TIMEOUT", (0.3, 0.3))
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.requests, server.release = [], threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield SimpleNamespace(
+            url=f"http://127.0.0.1:{server.server_port}",
+            requests=server.requests,
+            cache=tmp_path / "cache",
+        )
+        server.release.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def use(server, monkeypatch):
+    """Make 'mnist' the small files of the server, with one mirror for each manner."""
+
+    def use(*manners):
+        hashes = tuple(hashlib.sha256(CONTENT[name]).hexdigest() for name in FILES)
+        mirrors = tuple(m if "//" in m else f"{server.url}/{m}/" for m in manners)
+        monkeypatch.setitem(fetch_module.SOURCES, "mnist", Source(mirrors, hashes))
+
+    return use
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{unused.getsockname()[1]}/"
+
+
+def assert_complete(paths, server):
+    assert paths == [server.cache / "mnist" / name for name in FILES]
+    assert [path.read_bytes() for path in paths] == list(CONTENT.values())
+    assert sorted(os.listdir(server.cache / "mnist")) == sorted(FILES)
+
+
+def test_each_file_comes_from_the_first_mirror_in_one_request(server, use):
+    use("good", "500")
+    assert_complete(fetch("mnist"), server)
+    assert server.requests == [("good", name) for name in FILES]
+
+
+def test_the_second_call_makes_no_request(server, use):
+    use("good")
+    fetch("mnist")
+    server.requests.clear()
+    assert_complete(fetch("mnist"), server)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "manner", ["truncated", "short", "other", "500", "404", "hang", "stall", "endless"]
+)
+def test_a_bad_mirror_is_passed_over(server, use, monkeypatch, manner):
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)
+    use(manner, "good")
+    assert_complete(fetch("mnist"), server)
+    tried = [mirror for mirror, name in server.requests if name == FILES[0]]
+    assert tried == [manner, "good"]
+
+
+def test_a_mirror_that_is_down_is_passed_over(server, use, closed_port):
+    use(closed_port, "good")
+    assert_complete(fetch("mnist"), server)
+
+
+def test_one_error_names_every_address_and_what_to_do(server, use, closed_port):
+    use("truncated", "500", "other", "hang", closed_port)
+    with pytest.raises(OSError, match="every mirror failed") as caught:
+        fetch("mnist")
+    message = str(caught.value)
+    lines = message.splitlines()
+    assert str(server.cache / "mnist") in lines[0]
+    for line, manner, reason in zip(
+        lines[1:5],
+        ("truncated", "500", "other", "hang"),
+        ("IncompleteRead", "500 Server Error", "does not match", "timed out"),
+        strict=True,
+    ):
+        assert line.startswith(f"  {server.url}/{manner}/{FILES[0]}: ")
+        assert reason in line
+    assert lines[5].startswith(f"  {closed_port}{FILES[0]}: ")
+    assert "data_dir=" in lines[6]
+
+
+@pytest.mark.parametrize("manner", ["truncated", "short", "other", "500", "stall", "endless"])
+def test_nothing_half_written_stays(server, use, monkeypatch, manner):
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)
+    use(manner)
+    with pytest.raises(OSError, match="every mirror failed"):
+        fetch("mnist")
+    assert os.listdir(server.cache / "mnist") == []
+
+
+def test_an_endless_answer_is_cut_at_the_bound(server, use, monkeypatch):
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**18)
+    use("endless")
+    with pytest.raises(OSError, match="longer than 262,144 bytes"):
+        fetch("mnist")
+
+
+def test_ctrl_c_leaves_nothing_half_written(server, use, monkeypatch):
+    def interrupt(self, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch_module._CappedFile, "write", interrupt)
+    use("good", "good")
+    with pytest.raises(KeyboardInterrupt):
+        fetch("mnist")
+    assert os.listdir(server.cache / "mnist") == []
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_anew(server, use):
+    use("good")
+    damaged = fetch("mnist")[2]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    server.requests.clear()
+    assert_complete(fetch("mnist"), server)
+    assert server.requests == [("good", FILES[2])]
+
+
+def test_a_download_that_broke_off_goes_on_with_the_missing_files(server, use):
+    use("good")
+    for path in fetch("mnist")[2:]:
+        path.unlink()
+    server.requests.clear()
+    assert_complete(fetch("mnist"), server)
+    assert server.requests == [("good", name) for name in FILES[2:]]
+
+
+def test_a_cache_that_cannot_be_made_is_named(server, use, monkeypatch, tmp_path):
+    (tmp_path / "a-file").write_bytes(b"")
+    monkeypatch.setenv("FASTGRAD_DATA_DIR", str(tmp_path / "a-file" / "cache"))
+    use("good", "good")
+    with pytest.raises(OSError, match="cannot keep") as caught:
+        fetch("mnist")
+    for word in (str(tmp_path / "a-file" / "cache" / "mnist"), "FASTGRAD_DATA_DIR", "data_dir="):
+        assert word in str(caught.value)
+    assert server.requests == []
+
+
+def test_a_full_disk_is_not_blamed_on_the_mirror(server, use, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch_module._CappedFile, "write", full)
+    use("good", "good")
+    with pytest.raises(OSError, match=r"cannot keep .* No space left"):
+        fetch("mnist")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_read_only_cache_is_named(server, use):
+    use("good")
+    server.cache.mkdir()
+    server.cache.chmod(0o500)
+    with pytest.raises(OSError, match=r"cannot keep .* FASTGRAD_DATA_DIR"):
+        fetch("mnist")
+    server.cache.chmod(0o700)
+
+
+def test_a_complete_cache_needs_no_right_to_write(server, use, monkeypatch):
+    use("good")
+    fetch("mnist")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    assert_complete(fetch("mnist"), server)
+
+
+def test_each_set_has_a_folder_of_its_own(server, use):
+    use("good")
+    fetch_module.SOURCES["other"] = fetch_module.SOURCES["mnist"]
+    try:
+        folders = {path.parent for name in ("mnist", "other") for path in fetch(name)}
+    finally:
+        del fetch_module.SOURCES["other"]
+    assert folders == {server.cache / "mnist", server.cache / "other"}
+
+
+def test_the_cache_folder_is_the_users_unless_the_variable_names_one(monkeypatch, tmp_path):
+    import pooch
+
+    monkeypatch.setenv("FASTGRAD_DATA_DIR", str(tmp_path))
+    assert fetch_module.cache_dir() == tmp_path
+    monkeypatch.setenv("FASTGRAD_DATA_DIR", "~/digits")
+    assert fetch_module.cache_dir() == fetch_module.Path.home() / "digits"
+    monkeypatch.setenv("FASTGRAD_DATA_DIR", "")
+    assert fetch_module.cache_dir() == pooch.os_cache("fastgrad")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_progress_bar_shows_only_at_a_terminal(server, use, monkeypatch, capsys, terminal):
+    use("good")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    fetch("mnist")
+    assert ("100%" in capsys.readouterr().err) == terminal
+
+
+def test_no_stderr_at_all_is_no_reason_to_fail(server, use, monkeypatch):
+    use("good")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert_complete(fetch("mnist"), server)
+
+
+def test_the_registry_is_well_formed():
+    hashes = [sha256 for source in fetch_module.SOURCES.values() for sha256 in source.sha256]
+    assert len(set(hashes)) == 8
+    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in hashes)
+    for source in fetch_module.SOURCES.values():
+        assert len(source.mirrors) == 2
+        assert all(m.startswith("https://") and m.endswith("/") for m in source.mirrors)

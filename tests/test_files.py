@@ -1,0 +1,29 @@
+import os
+import stat
+
+import pytest
+
+from fastgrad._files import replacing
+
+
+def test_a_file_is_written_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path, "w") as file:
+        file.write("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_after_a_failure_the_old_file_stands(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path, "w") as file:
+        file.write("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]

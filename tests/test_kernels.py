@@ -1,0 +1,73 @@
+"""The kernels as plain Python, with poisoned outputs, and in what they compile to."""
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from fastgrad.kernels import curves, direct, forward
+
+NO_JIT = """
+import numpy as np, fastgrad, numba
+assert numba.config.DISABLE_JIT
+rng = np.random.default_rng(0)
+net = fastgrad.TwoLayerNet(5, 3, 4, 1.0, rng=rng)
+x, t = rng.random((4, 5)), rng.integers(0, 4, 4)
+for h in (1e-4, 0.5):
+    naive = net.numerical_gradient(x, t, h=h, method="naive")
+    for method in ("full", "incremental"):
+        grads = net.numerical_gradient(x, t, h=h, method=method)
+        assert max(np.abs(grads[k] - naive[k]).max() for k in naive) < 5e-11
+"""
+
+
+def test_without_the_compiler_the_kernels_compute_the_same():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", NO_JIT], check=True, env=environment)
+
+
+@pytest.mark.parametrize("h", [1e-4, 0.5])
+def test_what_stands_in_an_output_buffer_does_not_matter(make_net, make_batch, monkeypatch, h):
+    net, (x, t) = make_net(), make_batch()
+    expected = net.numerical_gradient(x, t, h=h)
+    full = net.numerical_gradient(x, t, h=h, method="full")
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
+    for name, grad in net.numerical_gradient(x, t, h=h).items():
+        assert np.array_equal(grad, expected[name])
+    for name, grad in net.numerical_gradient(x, t, h=h, method="full").items():
+        assert np.array_equal(grad, full[name])
+
+
+def test_one_specialisation_of_each_kernel(make_net, make_batch):
+    # Whatever the caller's dtype and layout, a kernel is compiled once.
+    net, (x, t) = make_net(), make_batch()
+    for h in (1e-4, 0.5):
+        for method in ("full", "incremental"):
+            net.numerical_gradient(np.asfortranarray(x), t.astype(np.uint8), h=h, method=method)
+            net.numerical_gradient(x.astype(np.float32), np.eye(4)[t], h=h, method=method)
+    for kernel in (
+        curves.moments_kernel,
+        curves.curves_kernel,
+        curves.rows_kernel,
+        direct.direct_kernel,
+        forward.full_kernel,
+    ):
+        assert len(kernel.signatures) == 1, kernel.py_func.__name__
+
+
+@pytest.mark.skipif(not hasattr(os, "uname") or os.uname().machine != "x86_64", reason="x86-64")
+@pytest.mark.parametrize("kernel", [curves.rows_kernel, curves.moments_kernel])
+def test_the_inner_loops_are_vectorised(make_net, make_batch, kernel):
+    net, (x, t) = make_net(), make_batch()
+    net.numerical_gradient(x, t)
+    # What comes from the cache cannot be inspected: compile it again, with the same options.
+    fresh = numba.jit(**kernel.targetoptions)(kernel.py_func)
+    fresh.compile(kernel.signatures[0])
+    (assembly,) = fresh.inspect_asm().values()
+    if "vfmadd" not in assembly:
+        pytest.skip("this processor has no FMA")
+    packed = [line for line in assembly.splitlines() if "vfmadd" in line and "pd" in line]
+    assert any("%ymm" in line or "%zmm" in line for line in packed)

@@ -1,0 +1,123 @@
+"""scripts/train.py as its users call it: in a process of its own."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import book
+from fastgrad import load_mnist
+from tolerances import TRAJECTORY
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
+
+
+def run(*options, folder):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, options)], capture_output=True, text=True, cwd=folder
+    )
+
+
+def losses(output):
+    return [float(text) for text in re.findall(r"train_loss=([^,]+),", output)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run of ten iterations, with two workers and a small hidden layer."""
+    folder = tmp_path_factory.mktemp("run")
+    options = ["--iterations", 10, "--hidden-size", 8, "--seed", 0, "--workers", 2]
+    return run(*options, "--output-dir", folder / "out", folder=folder), folder / "out"
+
+
+def test_it_prints_the_article_s_lines_and_the_times(finished):
+    result, _ = finished
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    for step in range(10):
+        number = r"[0-9.]+(e-\d+)?"
+        pattern = rf"\[iter={step}\] train_loss={number}, train_acc={number}, test_acc={number}"
+        assert re.fullmatch(pattern, lines[step])
+    assert re.search(r"10 iterations in [0-9.]+ s", result.stdout)
+    assert re.search(r"one gradient \(incremental\): [0-9.e+-]+ ms", result.stdout)
+    assert re.search(r"estimate, .*nditer loop would have taken", result.stdout)
+    assert result.stderr == ""  # no bar where there is no terminal
+
+
+def test_it_writes_history_parameters_configuration_and_picture(finished):
+    _, folder = finished
+    names = ["accuracy.png", "config.json", "history.csv", "params.npz"]
+    assert sorted(os.listdir(folder)) == names
+    with open(folder / "history.csv", newline="") as file:
+        assert [row["iteration"] for row in csv.DictReader(file)] == [str(i) for i in range(10)]
+    with np.load(folder / "params.npz", allow_pickle=False) as params:
+        shapes = {name: params[name].shape for name in params}
+    assert shapes == {"W1": (784, 8), "b1": (8,), "W2": (8, 10), "b2": (10,)}
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["seed"], config["step"], config["iterations"]) == (0, 1e-4, 10)
+    assert config["timing"]["gradient_ms"] > 0
+    assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_seed_repeats_the_run(finished, tmp_path):
+    options = ["--iterations", 10, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
+    run(*options, folder=tmp_path)
+    with np.load(tmp_path / "out/params.npz") as again, np.load(finished[1] / "params.npz") as once:
+        assert all(again[name].tobytes() == once[name].tobytes() for name in once)
+
+
+@pytest.mark.parametrize("method", ["incremental", pytest.param("naive", marks=pytest.mark.slow)])
+def test_the_losses_are_those_of_the_article_s_program(method, tmp_path):
+    hidden, batch = 2, 3  # the book's loop takes 45 s a step at 50 and 100
+    options = ["--iterations", 2, "--seed", 0, "--hidden-size", hidden, "--batch-size", batch]
+    output = run(*options, "--method", method, "--output-dir", "out", folder=tmp_path).stdout
+    (x, t), _ = load_mnist()
+    state = np.random.get_state()
+    np.random.seed(0)
+    sizes = {"hidden": hidden, "classes": 10, "batch": batch}
+    expected = book.train(x, t, iterations=2, learning_rate=1.0, **sizes)
+    np.random.set_state(state)
+    np.testing.assert_allclose(losses(output), expected, rtol=0, atol=TRAJECTORY)
+
+
+def test_epochs_and_their_evaluations(tmp_path):
+    options = ["--epochs", 2, "--eval-every", "epoch", "--batch-size", 1000, "--method", "backprop"]
+    result = run(*options, "--output-dir", "out", folder=tmp_path)
+    assert re.findall(r"iter=(\d+)", result.stdout) == ["0", "4", "7"]
+    assert "8 iterations in" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workers", "0"], "workers must not be 0"),
+        (["--backend", "magic"], "backend must be one of"),
+        (["--method", "magic"], "choose from"),
+        (["--iterations", "0"], "iterations must be"),
+        (["--batch-size", "0"], "batch_size must be"),
+        (["--learning-rate", "nan"], "learning_rate must be"),
+        (["--hidden-size", "0"], "hidden_size must be"),
+        (["--step", "0"], "h must be"),
+        (["--step", "inf"], "h must be"),
+        (["--eval-every", "sometimes"], "eval-every"),
+        (["--seed", "-1"], "eed must be"),
+        (["--dataset", "cifar"], "cifar"),
+        (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
+        (["--output-dir", "file"], "must be a folder that can be written to, got file"),
+        (["--output-dir", "/proc/fastgrad"], "must be a folder that can be written to"),
+    ],
+)
+def test_bad_options_end_with_one_line_before_training(options, words, tmp_path):
+    (tmp_path / "file").write_text("here already")
+    result = run(*options, folder=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr.splitlines()[-1]
+    assert "iter=" not in result.stdout
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "file").read_text() == "here already"
