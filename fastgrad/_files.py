@@ -27,7 +27,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     >>> folder.cleanup()
     """
     path = Path(path)
-    file = tempfile.NamedTemporaryFile(
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115, closed below, before the move
         mode, dir=path.parent, prefix=f".{path.name}.", delete=False, **options
     )
     try:

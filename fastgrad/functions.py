@@ -157,7 +157,7 @@ def _from_one_hot(t: Array) -> Integers:
             f"t must be one-hot, a single 1 among zeros in each row, got {t[row].tolist()} "
             f"in row {row}; for class numbers pass a vector"
         )
-    return np.argmax(marked, axis=1).astype(np.int64)
+    return np.asarray(np.argmax(marked, axis=1), np.int64)
 
 
 def _checked_numbers(t: Array, classes: int) -> Integers:
@@ -171,4 +171,4 @@ def _checked_numbers(t: Array, classes: int) -> Integers:
         raise ValueError(
             f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"
         )
-    return t.astype(np.int64, copy=False)
+    return np.asarray(t, np.int64)

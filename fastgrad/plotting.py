@@ -37,7 +37,7 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     ax.plot(history.evaluated, history.train_accuracy, marker=marker, label="train")
     ax.plot(history.evaluated, history.test_accuracy, "--", marker=marker, label="test")
     ax.set(xlabel="iteration", ylabel="accuracy", ylim=(0, 1), title=title)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right")
     return ax

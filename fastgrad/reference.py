@@ -41,7 +41,7 @@ def numerical_gradient(f: ArrayFunction, x: Array, *, h: float = 1e-4) -> Array:
     array([6., 8.])
     """
     grad = np.zeros_like(x)
-    with np.nditer(x, flags=["multi_index"], op_flags=[["readwrite"]]) as elements:
+    with np.nditer(x, flags=["multi_index"]) as elements:
         for _ in elements:
             index = elements.multi_index
             saved = x[index]

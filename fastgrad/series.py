@@ -1,10 +1,10 @@
-"""How far the short series of `fastgrad.kernels.curves` may be trusted: a proven bound.
+r"""How far the short series of `fastgrad.kernels.curves` may be trusted: a proven bound.
 
 Let ``s = h max|x|`` be the largest shift of a pre-activation, and `w` the largest difference
 between two classes in one column of V. Every curve l is analytic in the disc ``|d| < R`` with
 ``R = min(1, 1 / (2 k w))``, where a unit's output moves by at most ``k |d|``: k = 1 for a score,
 and for a sigmoid, whose slope at imaginary part v is at most ``1 / (4 cos²(v / 2))``,
-k = 0.325 up to \\|d\\| = 1. There ``|T| <= tau = exp(1/2) - 1``, and since
+k = 0.325 up to \|d\| = 1. There ``|T| <= tau = exp(1/2) - 1``, and since
 ``l(d) - l(0) = log(1 + T) - log(1 + (1 - r) T)``, ``|l(d) - l(0)| <= B = -2 log(1 - tau) < 2.1``.
 
 By Cauchy's estimate the coefficients of ``q(d) = sum_k a_k d^2k`` satisfy

@@ -120,7 +120,7 @@ class TwoLayerNet:
         right = 0
         for start in range(0, len(x), ACCURACY_BLOCK):
             block = slice(start, start + ACCURACY_BLOCK)
-            right += np.count_nonzero(np.argmax(self._forward(x[block]), axis=1) == t[block])
+            right += int(np.sum(np.argmax(self._forward(x[block]), axis=1) == t[block]))
         return right / len(x)
 
     def numerical_gradient(

@@ -187,13 +187,13 @@ def _write(
 
     history.write_csv(folder / "history.csv")
     with replacing(folder / "params.npz") as file:
-        np.savez(file, **net.params)
+        np.savez(file, allow_pickle=False, **net.params)
     with replacing(folder / "config.json", "w") as file:
         json.dump(config, file, indent=2)
     title = f"{options.dataset}, {options.method}, {config['timing']['seconds']:.1f} s"
-    figure = plot_accuracy(history, title=title).get_figure()
+    plot_accuracy(history, title=title)
     with replacing(folder / "accuracy.png") as file:
-        figure.savefig(file, format="png", dpi=150)
+        pyplot.savefig(file, format="png", dpi=150)
     print(f"history.csv, params.npz, config.json and accuracy.png are in {folder}")
     if options.show:
         pyplot.show()

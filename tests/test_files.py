@@ -22,7 +22,7 @@ def test_a_file_is_written_whole(tmp_path):
 def test_after_a_failure_the_old_file_stands(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(error), replacing(path, "w") as file:
+    with pytest.raises(error), replacing(path, "w") as file:  # noqa: PT012
         file.write("half")
         raise error
     assert path.read_text() == "old"

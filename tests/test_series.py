@@ -1,10 +1,10 @@
 """The proof in fastgrad.series, held against losses in extended precision."""
 
+import book
 import numpy as np
 import pytest
-
-import book
 from conftest import largest_difference
+
 from fastgrad import series
 from fastgrad.objectives import network
 

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import book
 import numpy as np
 import pytest
-
-import book
-from fastgrad import load_mnist
 from tolerances import TRAJECTORY
+
+from fastgrad import load_mnist
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
 

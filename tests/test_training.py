@@ -1,14 +1,14 @@
 import csv
 
+import book
 import numpy as np
 import pytest
-
-import book
 from conftest import same_bits
+from tolerances import TRAJECTORY
+
 from fastgrad import TwoLayerNet
 from fastgrad.plotting import plot_accuracy
 from fastgrad.training import History, train
-from tolerances import TRAJECTORY
 
 METHODS = ["naive", "full", "incremental"]
 

@@ -1,12 +1,12 @@
 import itertools
 
+import book
 import numpy as np
 import pytest
-
-import book
 from conftest import largest_difference, same_bits
-from fastgrad import TwoLayerNet
 from tolerances import EXTENDED, REFERENCE
+
+from fastgrad import TwoLayerNet
 
 METHODS = ("naive", "full", "incremental")
 

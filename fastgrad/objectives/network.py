@@ -17,7 +17,7 @@ from fastgrad._typing import Array, Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_kernel, moments_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.forward import full_kernel
+from fastgrad.kernels.forward import compress_kernel, full_kernel
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
 from fastgrad.stencils import CENTRAL
 
@@ -97,19 +97,22 @@ class FullNetwork:
     def __init__(self, A1: Floats, A2: Floats, x: Array, t: Integers, h: float) -> None:
         self.rows = _rows_of(A1, A2)
         self.items, self.size, self.span = self.rows.items, self.rows.size, self.rows.span
-        self._A1, self._A2, self._X, self._t, self._h = A1, A2, with_ones(x), t, h
+        self._A1, self._A2, self._t, self._h = A1, A2, t, h
+        self._inputs = compress_kernel(with_ones(x))
 
     def seconds(self) -> float:
-        """Return an estimate: a nanosecond for a multiplication that is not by zero."""
-        forward = np.count_nonzero(self._X) * self._A1.shape[1] + len(self._t) * self._A2.size
-        return 2e-9 * self.size * forward
+        """Return an estimate: 0.2 ns for each multiplication of the two losses, zeros left out."""
+        nonzero = len(self._inputs[2])
+        return float(
+            0.4e-9 * self.size * (nonzero * self._A1.shape[1] + len(self._t) * self._A2.size)
+        )
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives, from private copies of the parameters."""
         full_kernel(
             self._A1.copy(),
             self._A2.copy(),
-            self._X,
+            *self._inputs,
             self._t,
             self._h,
             np.array(CENTRAL.offsets),
@@ -132,7 +135,7 @@ class _Curves:
         rows_kernel(self.X, self.largest, self.curves, rows.start, rows.stop, out)
 
     def seconds(self) -> float:
-        return 0.4e-9 * np.count_nonzero(self.X) * self.curves.shape[2]
+        return float(0.4e-9 * np.count_nonzero(self.X) * self.curves.shape[2])
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class _Direct:
         direct_kernel(*layer, rows.start, rows.stop, out)
 
     def seconds(self) -> float:
-        return 20e-9 * np.count_nonzero(self.X) * self.V.size
+        return float(20e-9 * np.count_nonzero(self.X) * self.V.size)
 
 
 class IncrementalNetwork:
