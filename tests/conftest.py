@@ -26,8 +26,9 @@ def make_net(rng):
 def make_batch(rng):
     """Draw samples of which half the features are zero, as in a picture of a digit."""
 
-    def make(samples=6, inputs=7, classes=4, *, largest=1.0):
-        x = largest * rng.random((samples, inputs)) * (rng.random((samples, inputs)) < 0.5)
+    def make(samples=6, inputs=7, classes=4, *, largest=1.0, smallest=0.0):
+        x = rng.uniform(smallest, largest, (samples, inputs))
+        x *= rng.random((samples, inputs)) < 0.5
         return x, rng.integers(0, classes, samples)
 
     return make

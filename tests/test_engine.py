@@ -59,6 +59,14 @@ def test_threads_are_used_and_kept():
     assert len(threads) <= 2
 
 
+def test_dispatch_to_threads_does_not_wait_in_steps(monkeypatch):
+    def sleep(seconds):
+        raise AssertionError(f"joblib slept {seconds} s")
+
+    monkeypatch.setattr("joblib.parallel.time.sleep", sleep)
+    differentiate(Squares(50), choose(2, "threads"))
+
+
 def test_short_work_stays_here_in_one_block():
     objective = Squares(50, seconds=1e-5)
     differentiate(objective, choose(2, "threads"))

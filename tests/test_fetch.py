@@ -46,17 +46,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_error(404)
 
     def send_hang(self, content):
-        self.server.release.wait(20)
+        self.server.release.wait(3)
 
     def send_stall(self, content):
         self.send_good(content[:10], length=len(content))
         self.wfile.flush()
-        self.server.release.wait(20)
+        self.server.release.wait(3)
 
     def send_endless(self, content):
         self.send_response(200)
         self.end_headers()
-        while not self.server.release.is_set():
+        for _ in range(256):  # endless enough: 16 times the bound of the tests
             self.wfile.write(bytes(2**16))
 
     def log_message(self, *args):
@@ -230,14 +230,14 @@ def test_a_full_disk_is_not_blamed_on_the_mirror(server, use, monkeypatch):
     assert len(server.requests) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
 def test_a_read_only_cache_is_named(server, use):
     use("good")
     server.cache.mkdir()
     server.cache.chmod(0o500)
+    if os.access(server.cache, os.W_OK):
+        pytest.skip("this user may write everywhere")
     with pytest.raises(OSError, match=r"cannot keep .* FASTGRAD_DATA_DIR"):
         fetch("mnist")
-    server.cache.chmod(0o700)
 
 
 def test_a_complete_cache_needs_no_right_to_write(server, use, monkeypatch):

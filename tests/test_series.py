@@ -20,6 +20,12 @@ def test_the_switch_is_monotone_and_between_the_article_s_step_and_large_ones(ga
     assert not series.curves_are_exact(0.1, 1.0, spread, gain)
 
 
+def test_the_switch_lies_where_the_proof_puts_it():
+    # 0.3 rho^4 / R = eps / 8h at h = 1e-4 and |x| = 1, with R = 1 / 0.65 w, gives w = 9.56.
+    assert series.curves_are_exact(1e-4, 1.0, 9.5, series.SIGMOID)
+    assert not series.curves_are_exact(1e-4, 1.0, 9.6, series.SIGMOID)
+
+
 @pytest.mark.parametrize("place", range(4))
 def test_nan_never_counts_as_exact(place):
     arguments = [1e-4, 1.0, 1.0, series.SIGMOID]
@@ -40,7 +46,7 @@ def largest_step(largest, spread):
 
 
 @pytest.mark.parametrize("size", [0.1, 1.0, 8.0])
-@pytest.mark.parametrize("largest", [0.5, 1.0, 20.0])
+@pytest.mark.parametrize("largest", [1e-4, 0.5, 1.0, 20.0])
 def test_at_the_edge_of_the_switch_the_curves_keep_their_promise(
     make_net, make_batch, monkeypatch, size, largest
 ):

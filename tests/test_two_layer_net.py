@@ -41,6 +41,9 @@ def test_a_large_step_differs_from_backprop(make_net, make_batch, method):
     [
         ({"largest": 255.0}, 1e-4),
         ({"largest": 255.0}, 0.5),
+        ({"smallest": -1.0}, 1e-4),
+        ({"smallest": -255.0}, 1e-4),
+        ({"smallest": -255.0}, 0.5),
         ({"size": 50.0}, 1e-4),
         ({"size": 50.0}, 0.5),
         ({"size": 2000.0}, 0.5),
@@ -57,7 +60,8 @@ def test_a_large_step_differs_from_backprop(make_net, make_batch, method):
 def test_extreme_networks_against_extended_precision(make_net, make_batch, case, h):
     sizes = {"inputs": case.get("inputs", 7), "classes": case.get("classes", 4)}
     net = make_net(hidden=case.get("hidden", 5), size=case.get("size", 1.0), **sizes)
-    x, t = make_batch(case.get("samples", 6), largest=case.get("largest", 1.0), **sizes)
+    limits = {"largest": case.get("largest", 1.0), "smallest": case.get("smallest", 0.0)}
+    x, t = make_batch(case.get("samples", 6), **limits, **sizes)
     expected = book.central_difference(net.params, x, t, h, np.longdouble)
     for method in ("incremental", "full"):
         grads = net.numerical_gradient(x, t, h=h, method=method)
@@ -73,6 +77,17 @@ def test_saturated_units_and_a_probability_that_underflows(make_net, make_batch)
         expected = book.central_difference(net.params, x, t, h, np.longdouble)
         grads = net.numerical_gradient(x, t, h=h)
         assert largest_difference(grads, expected) <= REFERENCE[0.5]
+
+
+def test_the_small_derivatives_of_a_saturated_unit_are_relatively_right(make_net, make_batch):
+    # At a = 30 the output rounds to 1 within 1e-13, and z (1 - z) would lose three digits.
+    net, (x, t) = make_net(), make_batch()
+    net.params["b1"][:] += 30.0
+    expected = book.central_difference(net.params, x, t, 0.5, np.longdouble)["W1"]
+    moved = expected != 0
+    assert np.abs(expected).max() < 1e-10
+    grad = net.numerical_gradient(x, t, h=0.5)["W1"]
+    np.testing.assert_allclose(grad[moved], expected[moved].astype(float), rtol=1e-4)
 
 
 @pytest.mark.parametrize("h", [1e-4, 1e-3, 3e-3, 1e-2, 0.1])
