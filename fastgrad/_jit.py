@@ -10,3 +10,7 @@ import numba
 #   so that a row's bits do not depend on the block it was computed in, and (x + h) - x stays.
 # error_model numpy: x/0 is inf, as in the reference; the test for it would stop vectorisation.
 jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+
+# For the loop around somebody else's compiled function: no `contract`, so that it rounds as the
+# same loop in Python does, and no cache, which cannot hold a function made at run time.
+jit_around = numba.njit(nogil=True)

@@ -7,20 +7,38 @@ the time of ``import fastgrad``.
 from __future__ import annotations
 
 import contextlib
-import threading
-import uuid
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastgrad._typing import Array, Floats
-from fastgrad.objectives.base import Objective
+from fastgrad import parcels
+from fastgrad._typing import Array
+from fastgrad.objectives.base import Cost, Objective
 
 THREADS = "fastgrad-threads"
 NAMES = {"threads": THREADS, "processes": "loky"}
-OVERHEAD = {THREADS: 0.5e-3, "threading": 15e-3, "loky": 50e-3}
+
+OVERHEAD = {THREADS: 0.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
+
+START = {"loky": 1.0}
+"""Seconds that the first call costs in addition, while processes start and import."""
+
+KEPT = 250.0
+"""Seconds for which loky keeps its processes (300), with a margin."""
+
+BLOCKS_PER_WORKER = 8
+"""Items may differ in cost (empty pixels are free): small blocks even that out."""
+
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
+
+_last_use: dict[tuple[str, int], float] = {}
 
 
 @dataclass(frozen=True)
@@ -33,28 +51,90 @@ class Executor:
     workers: int
     backend: str | None
 
-    def pays(self, seconds: float) -> bool:
-        """Tell whether spreading work of that length is faster than doing it here."""
-        saved = seconds * (1 - 1 / self.workers)
-        return saved > OVERHEAD.get(self.backend or "", 0.1)
+    @property
+    def name(self) -> str:
+        """The name of the backend that does the work."""
+        if self.workers == 1:
+            return "serial"
+        if self.backend is not None:
+            return self.backend
+        from joblib.parallel import BACKENDS, get_active_backend
 
-    def run(self, objective: Objective, blocks: list[range], out: Floats) -> None:
-        """Write the partial derivatives of all blocks to `out`, each block in its span."""
-        from joblib import Parallel, delayed
+        kind = type(get_active_backend()[0])
+        return next((name for name, known in BACKENDS.items() if known is kind), kind.__name__)
 
-        # One task a block, all handed over at once: joblib's own batching would lump them together.
-        parallel = Parallel(
-            n_jobs=self.workers, backend=self.backend, batch_size=1, pre_dispatch="all"
-        )
-        if self.backend == THREADS:
-            parallel(
-                delayed(objective.partials)(block, out[objective.span(block)]) for block in blocks
-            )
-            return
-        parcel = _pack(objective)
-        parts = parallel(delayed(_remote_partials)(parcel, block) for block in blocks)
-        for block, part in zip(blocks, parts, strict=True):
-            out[objective.span(block)] = part
+    @property
+    def in_threads(self) -> bool:
+        """Whether the workers are threads of this process, which share one GIL."""
+        return self.name in (THREADS, "threading")
+
+    def pays(self, cost: Cost) -> bool:
+        """Tell whether spreading that work is clearly faster than doing it here."""
+        if self.workers == 1:
+            return False
+        from joblib import cpu_count
+
+        name = self.name
+        # The workers of a cluster have cores of their own.
+        cores = cpu_count() if name in OVERHEAD else math.inf
+        overhead = OVERHEAD.get(name, 0.1)
+        if time.monotonic() - _last_use.get((name, self.workers), -math.inf) > KEPT:
+            overhead += START.get(name, 0.0)
+        return max(cost.wall / self.workers, cost.cpu / cores) + overhead < 0.95 * cost.wall
+
+    def run(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
+        """Write the partial derivatives of all blocks to `out`, and yield each block when done."""
+        if self.workers == 1:
+            for block in blocks:
+                objective.partials(block, out[objective.span(block)])
+                yield block
+        elif self.backend == THREADS and objective.shareable:
+            parts = ((objective.partials, (block, out[objective.span(block)])) for block in blocks)
+            for block, _ in zip(blocks, self._parallel(list(parts)), strict=True):
+                yield block
+        else:
+            yield from self._send(objective, blocks, out)
+
+    def _send(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
+        """Let copies do the work. The blocks of a worker that was killed are sent once more."""
+        parcel = parcels.pack(objective)
+        missing = dict.fromkeys(blocks)
+        for last_try in (False, True):
+            try:
+                tasks = [(parcels.partials, (parcel, block)) for block in missing]
+                for block, part in self._parallel(tasks):
+                    out[objective.span(block)] = part
+                    del missing[block]
+                    yield block
+                break
+            except BrokenExecutor as error:
+                if last_try:
+                    raise RuntimeError(
+                        f"workers were killed twice, {len(missing)} of {len(blocks)} blocks are "
+                        "missing: out of memory, or does f end its process? Pass fewer workers, "
+                        "or workers=1 to see the reason"
+                    ) from error
+        _last_use[self.name, self.workers] = time.monotonic()
+
+    def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
+        """Yield the results of all tasks, as they come where the backend can tell."""
+        from joblib import Parallel
+
+        # One task a block: joblib's own batching would lump them together.
+        options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
+        calls: list[Any] = [(call, arguments, {}) for call, arguments in tasks]
+        try:
+            parallel = Parallel(**options, return_as="generator_unordered")
+        except ValueError:  # This backend hands its results over at the end.
+            parallel = Parallel(**options, pre_dispatch="all")
+            length = self.workers * BLOCKS_PER_WORKER
+            for start in range(0, len(calls), length):
+                yield from parallel(calls[start : start + length])
+        else:
+            yield from parallel(calls)
+
+
+SERIAL = Executor(1, None)
 
 
 def choose(workers: int | None, backend: str | None, *, default: str = "threads") -> Executor:
@@ -88,8 +168,8 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         raise ValueError("workers must not be 0; pass 1 to stay serial, -1 for all cores")
     if backend is not None:
         _check_backend(backend)
-    if workers == 1:
-        return Executor(1, None)
+    if workers == 1 or (workers is None and not _configured()):
+        return SERIAL
     return _resolve(workers, backend, default)
 
 
@@ -104,12 +184,22 @@ def _check_backend(backend: str) -> None:
         raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
 
 
+def _configured() -> bool:
+    """Tell whether `joblib.parallel_config` asks for workers: not before joblib is imported."""
+    if "joblib" not in sys.modules:
+        return False
+    from joblib.parallel import get_active_backend
+
+    backend, workers = get_active_backend()
+    return workers not in (None, 1) or backend.default_n_jobs != 1
+
+
 def _resolve(workers: int | None, backend: str | None, default: str) -> Executor:
     from joblib.parallel import get_active_backend
 
     active, configured_workers = get_active_backend(prefer="processes")
     if active.nesting_level:
-        return Executor(1, None)  # This is a worker already: its siblings use the other cores.
+        return SERIAL  # This is a worker already: its siblings use the other cores.
     # A preference moves joblib's default backend, but not one that somebody chose.
     chosen = type(active) is type(get_active_backend(prefer="threads")[0])
     if backend is None and not chosen:
@@ -119,7 +209,8 @@ def _resolve(workers: int | None, backend: str | None, default: str) -> Executor
         from fastgrad import _low_latency
 
         _low_latency.register(THREADS)
-    return Executor(_count(workers or configured_workers or 1, name), name)
+    default_workers = active.default_n_jobs if name is None else 1
+    return Executor(_count(workers or configured_workers or default_workers, name), name)
 
 
 def _count(workers: int, name: str | None) -> int:
@@ -129,38 +220,3 @@ def _count(workers: int, name: str | None) -> int:
 
     with joblib.parallel_config(backend=name) if name else contextlib.nullcontext():
         return int(joblib.effective_n_jobs(workers))
-
-
-_received = threading.local()
-
-
-def _pack(objective: Objective) -> tuple[str, Array]:
-    """Return a token and the pickled objective, as one array of bytes.
-
-    joblib hands an array of more than 1 MiB to local processes through a memory map and scatters
-    it on a cluster: once, not with every block. Cloudpickle takes lambdas and notebook functions
-    along, and what comes out at the other end is writable and private.
-    """
-    import cloudpickle
-
-    return uuid.uuid4().hex, np.frombuffer(cloudpickle.dumps(objective), np.uint8)
-
-
-def _unpack(parcel: tuple[str, Array]) -> Objective:
-    """Return the objective of a parcel, unpickled once a worker and not once a block."""
-    import cloudpickle
-
-    token, payload = parcel
-    if getattr(_received, "token", None) != token:
-        _received.objective = cloudpickle.loads(payload.tobytes())
-        _received.token = token
-    objective: Any = _received.objective
-    return objective  # type: ignore[no-any-return]
-
-
-def _remote_partials(parcel: tuple[str, Array], block: range) -> Floats:
-    objective = _unpack(parcel)
-    span = objective.span(block)
-    out = np.empty(span.stop - span.start)
-    objective.partials(block, out)
-    return out

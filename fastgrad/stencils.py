@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 
 
@@ -16,13 +18,94 @@ class Stencil:
     weights : tuple of float
         One for each offset.
     order : int
-        The truncation error falls like ``h**order``.
+        The truncation error falls like ``h**order``: the formula is exact for polynomials up to
+        that degree.
+
+    Raises
+    ------
+    ValueError
+        If that does not hold: ``sum_k weights[k] offsets[k]**d`` has to be 1 for ``d = 1``, and 0
+        for every other d from 0 to `order`.
+
+    Examples
+    --------
+    >>> Stencil(offsets=(0.0, 1.0, 2.0), weights=(-1.5, 2.0, -0.5), order=2).order
+    2
     """
 
     offsets: tuple[float, ...]
     weights: tuple[float, ...]
     order: int
 
+    def __post_init__(self) -> None:
+        if len(self.offsets) != len(self.weights) or len(set(self.offsets)) != len(self.offsets):
+            raise ValueError(
+                f"a stencil needs distinct offsets and as many weights, got {self.offsets} and "
+                f"{self.weights}"
+            )
+        if self.order < 1:
+            raise ValueError(f"order must be a whole number from 1, got {self.order!r}")
+        for degree in range(self.order + 1):
+            terms = [w * o**degree for w, o in zip(self.weights, self.offsets, strict=True)]
+            wanted = float(degree == 1)
+            if not abs(math.fsum(terms) - wanted) <= 1e-12 * max(1.0, *map(abs, terms)):
+                raise ValueError(
+                    f"the stencil is not of order {self.order}: sum of weights * "
+                    f"offsets**{degree} must be {wanted:g}, got {math.fsum(terms)!r}"
+                )
+
+    @functools.cached_property
+    def moves(self) -> tuple[tuple[float, float], ...]:
+        """The (offset, weight) pairs that need an evaluation of their own, away from x."""
+        pairs = zip(self.offsets, self.weights, strict=True)
+        return tuple((offset, weight) for offset, weight in pairs if offset != 0.0)
+
+    @functools.cached_property
+    def center(self) -> float:
+        """The weight of f(x) itself, which all coordinates share; 0 where it is not used."""
+        return dict(zip(self.offsets, self.weights, strict=True)).get(0.0, 0.0)
+
+
+@functools.cache
+def one_sided(order: int, side: int) -> Stencil:
+    """Return the formula of that order that looks to one side only, +1 or -1.
+
+    The derivative at 0 of the polynomial through ``order + 1`` equidistant points, in closed form:
+    weight ``(-1)**(k+1) binomial(order, k) / k`` at point k, and minus their sum at 0.
+
+    Examples
+    --------
+    >>> one_sided(2, +1)
+    Stencil(offsets=(1.0, 2.0, 0.0), weights=(2.0, -0.5, -1.5), order=2)
+    """
+    away = range(1, order + 1)
+    weights = [side * (-1) ** (k + 1) * math.comb(order, k) / k for k in away]
+    return Stencil((*(float(side * k) for k in away), 0.0), (*weights, -math.fsum(weights)), order)
+
 
 CENTRAL = Stencil(offsets=(1.0, -1.0), weights=(0.5, -0.5), order=2)
 """The book's formula, and in its order: f(x + h) first."""
+
+STENCILS = {
+    "forward": one_sided(1, +1),
+    "backward": one_sided(1, -1),
+    "central": CENTRAL,
+    "five-point": Stencil((1.0, -1.0, 2.0, -2.0), (8 / 12, -8 / 12, -1 / 12, 1 / 12), order=4),
+    "six-point": Stencil(
+        (1.0, -1.0, 2.0, -2.0, 3.0, -3.0),
+        (45 / 60, -45 / 60, -9 / 60, 9 / 60, 1 / 60, -1 / 60),
+        order=6,
+    ),
+}
+"""The formulas that have a name (Fornberg, Mathematics of Computation 51 (1988), 699-706)."""
+
+
+def named(stencil: str | Stencil) -> Stencil:
+    """Return the stencil of that name; a `Stencil` is returned as it is."""
+    if isinstance(stencil, Stencil):
+        return stencil
+    if not isinstance(stencil, str) or stencil not in STENCILS:
+        raise ValueError(
+            f"stencil must be one of {', '.join(STENCILS)} or a fastgrad.Stencil, got {stencil!r}"
+        )
+    return STENCILS[stencil]

@@ -187,7 +187,7 @@ class TwoLayerNet:
             if method == "full"
             else IncrementalNetwork(A1, A2, x, t, h, largest)
         )
-        return objective.rows.unpack(differentiate(objective, executor))
+        return objective.rows.unpack(differentiate(objective, executor)[0])
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from fastgrad import TwoLayerNet
+
+# The first example may compile something.
+settings.register_profile("fastgrad", deadline=None, database=None)
+settings.load_profile("fastgrad")
 
 
 @pytest.fixture

@@ -5,22 +5,32 @@ import joblib
 import numpy as np
 import pytest
 
-from fastgrad import executors
-from fastgrad.engine import differentiate
+from fastgrad import engine, parcels
 from fastgrad.executors import THREADS, Executor, choose
+from fastgrad.objectives.base import Cost
+
+
+def differentiate(objective, executor):
+    return engine.differentiate(objective, executor)[0]
 
 
 class Squares:
     """The gradient of sum(x²) / 2, two parameters an item: an objective that is no network."""
 
-    def __init__(self, items, seconds=1.0, fail_at=None):
+    shareable = True
+    dtype = np.dtype(float)
+
+    def __init__(self, items, seconds=10.0, fail_at=None):
         self.x = np.arange(2.0 * items)
         self.items, self.size = items, 2 * items
         self.length, self.fail_at = seconds, fail_at
         self.calls = []
 
-    def seconds(self):
-        return self.length
+    def cost(self):
+        return Cost(self.length, self.length)
+
+    def verify(self):
+        pass
 
     def span(self, block):
         return slice(2 * block.start, 2 * block.stop)
@@ -89,7 +99,7 @@ def test_the_ambient_configuration_of_joblib_counts():
         assert choose(None, "processes") == Executor(2, "loky")
     with joblib.parallel_config("loky", n_jobs=2):
         assert choose(None, None) == Executor(2, None)
-    assert choose(None, None) == Executor(1, THREADS)
+    assert choose(None, None) == Executor(1, None)
     assert choose(-1, "threads") == Executor(joblib.cpu_count(), THREADS)
 
 
@@ -110,9 +120,9 @@ def test_a_worker_of_joblib_stays_serial(backend):
 
 
 def test_the_objective_is_unpickled_once_a_worker():
-    parcel = executors._pack(Squares(3))
-    assert executors._unpack(parcel) is executors._unpack(parcel)
-    assert executors._unpack(executors._pack(Squares(3))) is not executors._unpack(parcel)
+    parcel = parcels.pack(Squares(3))
+    assert parcels._unpack(parcel) is parcels._unpack(parcel)
+    assert parcels._unpack(parcels.pack(Squares(3))) is not parcels._unpack(parcel)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

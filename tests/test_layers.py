@@ -12,11 +12,12 @@ import fastgrad
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_jit", "_typing", "_files", "datasets"},
-    {"stencils", "series", "partition", "functions", "reference", "_low_latency", "kernels"},
-    {"objectives.base"},
-    {"objectives", "executors"},
+    {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
+    {"_low_latency", "objectives.base", "objectives.values", "steps"},
+    {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
+    {"objectives.batched", "objectives", "executors"},
     {"engine"},
-    {"two_layer_net"},
+    {"gradient", "two_layer_net"},
     {"training"},
     {"plotting"},
     {""},  # fastgrad/__init__.py

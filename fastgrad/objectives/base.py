@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from fastgrad._typing import Floats
+import numpy as np
+
+from fastgrad._typing import Array
+
+
+class Cost(NamedTuple):
+    """What work costs on one worker: seconds on the clock, and seconds of all cores."""
+
+    wall: float
+    cpu: float
 
 
 class Objective(Protocol):
     """Something with parameters whose partial derivatives can be taken block by block.
 
     A block is a ``range`` of work items. An item is the smallest piece that is handed to a worker:
-    one coordinate of a function, one row of a network layer. An objective can be pickled, and its
-    blocks can run at the same time in several threads or processes: `partials` perturbs nothing
-    that another block sees.
+    one coordinate of a function, one row of a network layer.
     """
 
     @property
@@ -24,11 +31,25 @@ class Objective(Protocol):
     def size(self) -> int:
         """Number of parameters."""
 
+    @property
+    def shareable(self) -> bool:
+        """Whether blocks can run side by side on this object, in threads.
+
+        Where it is False, every worker gets a copy of its own, and the copy is verified.
+        """
+
     def span(self, block: range) -> slice:
         """Return where the block's partial derivatives stand in the flat gradient."""
 
-    def seconds(self) -> float:
-        """Return about how long one core needs for all items."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the gradient."""
 
-    def partials(self, block: range, out: Floats) -> None:
+    def cost(self) -> Cost:
+        """Return about what all items cost."""
+
+    def verify(self) -> None:
+        """Raise if this object is a copy that does not work; `cost` was called before."""
+
+    def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives to `out`, a vector as long as the block's span."""

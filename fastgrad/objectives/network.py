@@ -18,6 +18,7 @@ from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_kernel, moments_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
 from fastgrad.kernels.forward import compress_kernel, full_kernel
+from fastgrad.objectives.base import Cost
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
 from fastgrad.stencils import CENTRAL
 
@@ -79,7 +80,17 @@ def _rows_of(A1: Floats, A2: Floats) -> Rows:
     return Rows(A1.shape[0] - 1, A1.shape[1], A2.shape[1])
 
 
-class FullNetwork:
+class _Network:
+    """What both objectives share: they only read plain arrays."""
+
+    shareable = True
+    dtype = np.dtype(float)
+
+    def verify(self) -> None:
+        """Nothing to verify: a copy of plain arrays is as good as the original."""
+
+
+class FullNetwork(_Network):
     """A whole forward pass and loss for each perturbed parameter.
 
     Parameters
@@ -100,12 +111,11 @@ class FullNetwork:
         self._A1, self._A2, self._t, self._h = A1, A2, t, h
         self._inputs = compress_kernel(with_ones(x))
 
-    def seconds(self) -> float:
+    def cost(self) -> Cost:
         """Return an estimate: 0.2 ns for each multiplication of the two losses, zeros left out."""
         nonzero = len(self._inputs[2])
-        return float(
-            0.4e-9 * self.size * (nonzero * self._A1.shape[1] + len(self._t) * self._A2.size)
-        )
+        seconds = 0.4e-9 * self.size * (nonzero * self._A1.shape[1] + len(self._t) * self._A2.size)
+        return Cost(seconds, seconds)
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives, from private copies of the parameters."""
@@ -157,7 +167,7 @@ class _Direct:
         return float(20e-9 * np.count_nonzero(self.X) * self.V.size)
 
 
-class IncrementalNetwork:
+class IncrementalNetwork(_Network):
     """Every perturbed loss from what the perturbation moves; see the kernels for the formulas.
 
     The forward pass runs once, here; the parameters are not kept and never perturbed. Takes the
@@ -186,9 +196,10 @@ class IncrementalNetwork:
             _layer(Z, 1.0, h, SCORE, (scores, p, p), np.eye(len(V)), output),
         )
 
-    def seconds(self) -> float:
+    def cost(self) -> Cost:
         """Return an estimate from the multiplications that are not by zero."""
-        return sum(layer.seconds() for layer in self._layers)
+        seconds = sum(layer.seconds() for layer in self._layers)
+        return Cost(seconds, seconds)
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives."""

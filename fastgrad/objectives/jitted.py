@@ -1,0 +1,151 @@
+"""A numba-compiled callable, driven from compiled code."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastgrad._jit import jit_around
+from fastgrad._typing import Array
+from fastgrad.objectives.base import Cost
+from fastgrad.objectives.values import explain, not_finite, number
+from fastgrad.steps import Steps
+from fastgrad.structures import Parameters
+
+CALL_SECONDS = 0.1
+"""Length of one compiled call: Ctrl-C is heard between them."""
+
+
+@functools.lru_cache(maxsize=256)
+def driver(f: Callable[..., Any]) -> Callable[..., bool]:
+    """Return the compiled loop that moves ``flat[i]``, calls `f` and puts it back.
+
+    It adds the weighted values of a plan to `out`, and returns whether all of them were finite;
+    where one is not it stops. `at` says where it is: the row of the plan, and the evaluation.
+    """
+
+    @jit_around
+    def drive(x, args, flat, start, points, which, counts, weights, keep, at, out):  # type: ignore[no-untyped-def]
+        for row in range(which.size):
+            i = start + row
+            saved = flat[i]
+            total = out[row]
+            for k in range(counts[which[row]]):
+                at[0], at[1] = row, k
+                flat[i] = points[row, k]
+                value = f(x, *args)
+                if not (keep or math.isfinite(value)):
+                    flat[i] = saved
+                    return False
+                total += weights[which[row], k] * value
+            flat[i] = saved
+            out[row] = total
+        return True
+
+    return drive  # type: ignore[no-any-return]
+
+
+class Jitted:
+    """``f(x, *args)`` as an objective; one work item is one coordinate.
+
+    Parameters
+    ----------
+    f : numba dispatcher
+        Takes what x is, an array or a tuple of arrays, and returns a number.
+    parameters : Parameters
+        x. It is never changed: every block has its own copy.
+    args : tuple
+        Further arguments of `f`.
+    steps, keep
+        As for `fastgrad.objectives.black_box.BlackBox`.
+    """
+
+    shareable = True
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        parameters: Parameters,
+        args: tuple[Any, ...],
+        steps: Steps,
+        keep: bool,
+    ) -> None:
+        self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
+        self.items = self.size = parameters.size
+        self.dtype = parameters.dtype
+        self.evaluations = 0
+        compiled = len(f.signatures)  # type: ignore[attr-defined]
+        returned = self.evaluate()
+        if len(f.signatures) > compiled:  # type: ignore[attr-defined]
+            self.evaluate()  # for the time without the compilation
+        self.returns_number = isinstance(returned, int | float)
+        if steps.needs_value and not (keep or math.isfinite(self.value)):
+            raise not_finite(self.value, "x")
+
+    def evaluate(self) -> Any:
+        """Set ``value`` to f(x), and return what f returned."""
+        x, _ = self._copies()
+        start = time.perf_counter()
+        returned = self.f(x, *self.args)
+        self.pace = time.perf_counter() - start
+        self.evaluations += 1
+        self.value = number(returned)
+        return returned
+
+    def _copies(self) -> tuple[Any, list[Array]]:
+        """Return what f takes, as fresh contiguous arrays, and a flat view of each of them."""
+        copies = [np.array(x, x.dtype.newbyteorder("="), order="C") for x in self.parameters.leaves]
+        x = tuple(copies) if isinstance(self.parameters.x, tuple) else copies[0]
+        return x, [copy.reshape(-1) for copy in copies]
+
+    def span(self, block: range) -> slice:
+        """Return where the block's partial derivatives stand."""
+        return slice(block.start, block.stop)
+
+    def cost(self) -> Cost:
+        """Return about what all evaluations cost."""
+        seconds = self.pace * self.steps.evaluations(self.parameters)
+        return Cost(seconds, seconds)
+
+    def verify(self) -> None:
+        """Nothing to verify: a compiled function sees its arguments and nothing else."""
+
+    def partials(self, block: range, out: Array) -> None:
+        """Write the block's partial derivatives."""
+        x, flats = self._copies()
+        drive = driver(self.f)
+        length = max(1, int(CALL_SECONDS / (self.pace * self.steps.weights.shape[1])))
+        shared = self.steps.shared(self.value)
+        at = np.zeros(2, np.int64)
+        for leaf, indices, where in self.parameters.pieces(block, length):
+            points, h, which = self.steps.plan(self.parameters, leaf, indices)
+            totals = shared[which]
+            try:
+                finite = drive(
+                    x, self.args, flats[leaf], indices.start, points, which, self.steps.counts,
+                    self.steps.weights, self.keep, at, totals,
+                )  # fmt: skip
+            except Exception as error:
+                explain(error, self._where(leaf, indices, points, at))
+                raise
+            if not finite:
+                flats[leaf][indices.start + at[0]] = points[at[0], at[1]]
+                raise not_finite(self.f(x, *self.args), self._where(leaf, indices, points, at))
+            out[where] = totals / h
+
+    def _where(self, leaf: int, indices: range, points: Array, at: Array) -> str:
+        i = indices.start + int(at[0])
+        original = self.parameters.leaves[leaf].flat[i].item()
+        return self.parameters.moved(leaf, i, original, points[at[0], at[1]].item())
+
+
+def drivable(x: Any) -> bool:
+    """Tell whether compiled code can take x: an array, or a tuple of arrays."""
+    return isinstance(x, np.ndarray) or (
+        type(x) is tuple and all(isinstance(leaf, np.ndarray) for leaf in x)
+    )

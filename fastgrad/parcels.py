@@ -1,0 +1,82 @@
+"""What travels to a worker: the objective, once, in one piece.
+
+joblib hands arrays of more than 1 MiB to local processes as read-only memory maps, which an open
+pool never refreshes, and its Dask backend sends a function and its array apart. A parcel is one
+array of bytes instead: what comes out of it at the other end is writable, private and fresh, and
+whatever was one object is one object again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import uuid
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgrad._typing import Array
+from fastgrad.objectives.base import Objective
+
+
+class Parcel(NamedTuple):
+    """A pickled objective, the process it comes from, and that process's thread pools."""
+
+    token: str
+    payload: Array
+    pid: int
+    threads: dict[str, int]
+
+
+def pack(objective: Objective) -> Parcel:
+    """Return the objective as a parcel."""
+    import cloudpickle  # Takes lambdas and notebook functions along.
+    import threadpoolctl
+
+    try:
+        payload = cloudpickle.dumps(objective)
+    except Exception as error:
+        raise TypeError(
+            f"f cannot be sent to a worker ({type(error).__name__}: {error}); let it open files, "
+            "locks and connections itself, or pass workers=1"
+        ) from error
+    threads = {pool["prefix"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    return Parcel(uuid.uuid4().hex, np.frombuffer(payload, np.uint8), os.getpid(), threads)
+
+
+_received = threading.local()
+
+
+def partials(parcel: Parcel, block: range) -> tuple[range, Array]:
+    """Return a block and its partial derivatives, in a worker."""
+    with _thread_pools(parcel):
+        objective = _unpack(parcel)
+        span = objective.span(block)
+        out = np.empty(span.stop - span.start, objective.dtype)
+        objective.partials(block, out)
+        return block, out
+
+
+def _unpack(parcel: Parcel) -> Objective:
+    """Return the objective of a parcel, unpickled and verified once a worker, not once a block."""
+    import cloudpickle
+
+    if getattr(_received, "token", None) != parcel.token:
+        objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
+        objective.verify()
+        _received.objective, _received.token = objective, parcel.token
+    received: Any = _received.objective
+    return received  # type: ignore[no-any-return]
+
+
+def _thread_pools(parcel: Parcel) -> contextlib.AbstractContextManager[Any]:
+    """Give BLAS as many threads as it has where the call came from.
+
+    A product's bits depend on that number. joblib gives its processes fewer.
+    """
+    import threadpoolctl
+
+    if parcel.pid == os.getpid():
+        return contextlib.nullcontext()
+    return threadpoolctl.threadpool_limits(limits=parcel.threads)  # type: ignore[no-any-return]

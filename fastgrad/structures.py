@@ -1,0 +1,189 @@
+"""Parameters in any structure of arrays, seen as one long vector."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from fastgrad._typing import Array
+
+Leaf = tuple[str, Array]
+
+PIECE = 1024
+"""Coordinates that are planned at a time: memory stays flat, and NumPy's overhead is shared."""
+
+
+class Parameters:
+    """The arrays of `x`: one array, or a dict, list or tuple of them, however nested.
+
+    Parameters
+    ----------
+    x : array_like of float, or dict, list or tuple
+        A list or tuple of nothing but numbers is an array. What cannot be changed in place
+        (numbers, lists, read-only arrays) is copied, every other array is taken as it is.
+
+    Attributes
+    ----------
+    x
+        What f is called with: the caller's own `x`, unless something had to be copied.
+    leaves : list of ndarray
+        The arrays, in the order of the structure.
+    size : int
+        Number of coordinates.
+    dtype : dtype
+        Of derivatives: float64, or what is more precise.
+
+    Raises
+    ------
+    TypeError
+        If an array does not hold real floating point numbers.
+
+    Examples
+    --------
+    >>> parameters = Parameters({"W": np.eye(2), "b": [1.0, 2.0]})
+    >>> parameters.size, parameters.name(2), parameters.name(5)
+    (6, "x['W'][1, 0]", "x['b'][1]")
+    >>> parameters.assemble(np.arange(6.0))
+    {'W': array([[0., 1.],
+           [2., 3.]]), 'b': array([4., 5.])}
+    """
+
+    def __init__(self, x: Any) -> None:
+        self.x = _writable(x, "x")
+        names_and_leaves = list(_walk(self.x, "x"))
+        self._names = [name for name, _ in names_and_leaves]
+        self.leaves = [leaf for _, leaf in names_and_leaves]
+        self._starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
+        self.size = self._starts[-1]
+        self.dtype = np.result_type(float, *(leaf.dtype for leaf in self.leaves))
+
+    def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
+        """Yield (leaf, flat indices within the leaf, where they stand in the block)."""
+        for k, start in enumerate(self._starts[:-1]):
+            first, last = max(block.start, start), min(block.stop, self._starts[k + 1])
+            if first < last:
+                where = slice(first - block.start, last - block.start)
+                yield k, range(first - start, last - start), where
+
+    def pieces(self, block: range, length: int = PIECE) -> Iterator[tuple[int, range, slice]]:
+        """Yield what `split` does, cut into pieces of at most `length` coordinates."""
+        length = min(length, PIECE)
+        for leaf, indices, where in self.split(block):
+            for start in range(0, len(indices), length):
+                part = indices[start : start + length]
+                first = where.start + start
+                yield leaf, part, slice(first, first + len(part))
+
+    def name(self, coordinate: int) -> str:
+        """Return how the caller would write that coordinate of the long vector."""
+        ((leaf, indices, _),) = self.split(range(coordinate, coordinate + 1))
+        return self._name(leaf, indices.start)
+
+    def moved(self, leaf: int, i: int, original: float, point: float) -> str:
+        """Return words for the place where coordinate `i` of a leaf has been moved."""
+        side = "+" if point > original else "-"
+        return f"{self._name(leaf, i)} = {original!r} {side} {abs(point - original):.3g}"
+
+    def _name(self, leaf: int, i: int) -> str:
+        where = ", ".join(str(k) for k in np.unravel_index(i, self.leaves[leaf].shape))
+        return f"{self._names[leaf]}[{where}]" if where else self._names[leaf]
+
+    def assemble(self, vector: Array) -> Any:
+        """Return the long vector in the structure of `x`, with its shapes and dtypes."""
+        pieces = iter(
+            vector[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype, copy=False)
+            for leaf, start in zip(self.leaves, self._starts, strict=False)
+        )
+        return _rebuild(self.x, pieces)
+
+    def spread(self, value: Any, argument: str) -> list[Array]:
+        """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""
+        if isinstance(value, numbers.Real) or not isinstance(self.x, dict | list | tuple):
+            values = [value] * len(self.leaves)
+        else:
+            given = dict(_walk(value, "x", np.asarray))
+            if list(given) != self._names:
+                raise ValueError(
+                    f"{argument} must be a number or have the structure of x, "
+                    f"{', '.join(self._names)}; got {', '.join(given)}"
+                )
+            values = list(given.values())
+        return [
+            _broadcast(value, leaf.shape, argument)
+            for value, leaf in zip(values, self.leaves, strict=True)
+        ]
+
+
+def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
+    value = np.asarray(value)
+    if value.dtype.kind not in "iuf":
+        raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
+    if value.ndim == 0:
+        return np.broadcast_to(value.astype(float), math.prod(shape))
+    try:
+        return np.broadcast_to(value.astype(float), shape).reshape(-1)
+    except ValueError:
+        raise ValueError(
+            f"{argument} must be a number or have the shape of x, {shape}; got {value.shape}"
+        ) from None
+
+
+def _is_structure(x: Any) -> bool:
+    """Tell a structure of arrays from what NumPy would make one array of."""
+    if isinstance(x, dict):
+        return True
+    if not isinstance(x, list | tuple):
+        return False
+    return not x or any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
+
+
+def _walk(x: Any, name: str, leaf: Any = lambda x: x) -> Iterator[Leaf]:
+    if not _is_structure(x):
+        yield name, leaf(x)
+        return
+    for key, item in x.items() if isinstance(x, dict) else enumerate(x):
+        yield from _walk(item, f"{name}[{key!r}]", leaf)
+
+
+def _writable(x: Any, name: str) -> Any:
+    """Return `x` with every array writable: itself, or a copy of what is not."""
+    if not _is_structure(x):
+        return _writable_array(x, name)
+    items = x.items() if isinstance(x, dict) else enumerate(x)
+    changed = {key: _writable(item, f"{name}[{key!r}]") for key, item in items}
+    if all(changed[key] is (x[key]) for key in changed):
+        return x
+    return _rebuild(x, iter(changed.values()), deep=False)
+
+
+def _rebuild(x: Any, pieces: Iterator[Any], deep: bool = True) -> Any:
+    """Return a structure like `x` made of `pieces`; ``deep=False`` replaces its items alone."""
+    if not _is_structure(x):
+        return next(pieces)
+    keys = list(x) if isinstance(x, dict) else range(len(x))
+    items = [_rebuild(x[key], pieces) if deep else next(pieces) for key in keys]
+    if isinstance(x, dict):
+        return dict(zip(keys, items, strict=True))
+    if isinstance(x, tuple):
+        return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+    return items
+
+
+def _writable_array(x: Any, name: str) -> Array:
+    array = x if isinstance(x, np.ndarray) else np.array(x)
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "
+            "part, passed as two arrays"
+        )
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"{name} must be floating point, got {array.dtype}: a step would be lost; pass "
+            f"{name}.astype(float)"
+        )
+    return array if array.flags.writeable else array.copy()

@@ -1,0 +1,555 @@
+"""`numerical_gradient` on one worker: every kind of x, of f, of step and of failure."""
+
+import copy
+import math
+import sys
+
+import functions_of_x
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from tolerances import FLOAT32
+
+import fastgrad
+from fastgrad import STENCILS, grad, numerical_gradient, reference
+
+
+@numba.njit
+def cubes(x):
+    total = 0.0
+    for value in x.flat:
+        total += value**3
+    return total
+
+
+def cubes_of_points(points):
+    return (points.reshape(len(points), -1) ** 3).sum(axis=1)
+
+
+def python_cubes(x):
+    total = 0.0
+    for value in x.flat:
+        total += value**3
+    return total
+
+
+WAYS = {
+    "python": (python_cubes, {}),
+    "compiled": (cubes, {}),
+    "batched": (cubes_of_points, {"batched": True}),
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return WAYS[request.param]
+
+
+shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=4)
+arrays = hnp.arrays(float, shapes, elements=st.floats(-4, 4))
+
+
+def laid_out(x, layout):
+    """Return the same numbers in another memory order."""
+    if layout == "F":
+        return np.asfortranarray(x)
+    if layout == "strided":
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1])) if x.ndim else np.zeros(())
+        view = wide[..., ::-2] if x.ndim else wide
+        view[...] = x
+        return view
+    if layout == "swapped":
+        return x.astype(">f8")
+    return x.copy()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=25)
+@given(x=arrays, layout=st.sampled_from("CF") | st.sampled_from(["strided", "swapped"]))
+def test_every_shape_and_layout_gives_the_reference_loop(way, x, layout):
+    f, options = WAYS[way]
+    x = laid_out(x, layout)
+    before = x.tobytes()
+    gradient = numerical_gradient(f, x, 0.5, **options)
+    expected = reference.numerical_gradient(python_cubes, x.astype(float), h=0.5)
+    assert gradient.shape == x.shape
+    assert gradient.dtype == x.dtype
+    assert x.tobytes() == before
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12)
+    if way == "python":
+        assert gradient.astype(float).tobytes() == expected.tobytes()
+
+
+def as_item(x):
+    """Make an array of a number, which with its neighbours would be one array."""
+    return np.array(x) if isinstance(x, float) else x
+
+
+leaves = arrays | st.floats(-4, 4)
+structures = st.recursive(
+    leaves,
+    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3)
+    | st.lists(inner.map(as_item), min_size=1, max_size=3)
+    | st.tuples(inner, hnp.arrays(float, 2, elements=st.floats(-4, 4))),
+    max_leaves=5,
+)
+
+
+def total(x, power=3):
+    if isinstance(x, dict):
+        return sum(total(item, power + k) for k, item in enumerate(x.values()))
+    if isinstance(x, list | tuple):
+        return sum(total(item, power + k) for k, item in enumerate(x))
+    return float(np.sum(np.asarray(x, float) ** power))
+
+
+def check(gradient, x, power=3):
+    if isinstance(x, dict):
+        assert list(gradient) == list(x)
+        for k, name in enumerate(x):
+            check(gradient[name], x[name], power + k)
+    elif isinstance(x, list | tuple):
+        assert type(gradient) is type(x)
+        assert len(gradient) == len(x)
+        for k, (g, item) in enumerate(zip(gradient, x, strict=True)):
+            check(g, item, power + k)
+    else:
+        expected = reference.numerical_gradient(
+            lambda a: np.sum(a**power), np.array(x, float), h=0.25
+        )
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(x=structures)
+def test_every_structure_gives_a_gradient_of_the_same_structure(x):
+    before = copy.deepcopy(x)
+    check(numerical_gradient(total, x, 0.25), x)
+    assert repr(x) == repr(before)
+
+
+def test_named_tuples_stay_what_they_are():
+    from collections import namedtuple
+
+    Layer = namedtuple("Layer", "W b")
+    gradient = numerical_gradient(total, Layer(np.ones((2, 2)), np.ones(2)))
+    assert isinstance(gradient, Layer)
+
+
+def test_a_list_of_numbers_is_an_array():
+    np.testing.assert_allclose(numerical_gradient(np.sum, [1.0, 2.0]), [1.0, 1.0])
+    assert numerical_gradient(np.sum, [[1.0], [2.0]]).shape == (2, 1)
+
+
+def test_nothing_to_differentiate():
+    assert numerical_gradient(np.sum, np.empty((0, 3))).shape == (0, 3)
+    assert numerical_gradient(total, {}) == {}
+
+
+def test_f_is_called_with_x_itself():
+    x = np.ones(3)
+    seen = []
+    numerical_gradient(lambda y: seen.append(y is x) or 0.0, x)
+    assert seen == [True] * 6
+
+
+def test_a_book_closure_that_ignores_its_argument():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    gradient = numerical_gradient(lambda _: np.sum(x**2), x)
+    expected = reference.numerical_gradient(lambda _: np.sum(x**2), x)
+    assert gradient.tobytes() == expected.tobytes()
+
+
+def test_read_only_x_is_copied():
+    x = np.ones(3)
+    x.flags.writeable = False
+    np.testing.assert_allclose(numerical_gradient(np.sum, x), 1.0)
+
+
+def test_views_of_x_that_f_returns_are_read_at_once():
+    np.testing.assert_allclose(numerical_gradient(lambda x: x[:1], np.ones(2)), [1.0, 0.0])
+
+
+def test_args_are_passed_on(way):
+    f, options = way
+    if f is cubes:
+
+        @numba.njit
+        def scaled(x, a, b):
+            return a * cubes(x) + b.sum()
+
+    else:
+
+        def scaled(x, a, b):
+            return a * f(x) + b.sum()
+
+    x = np.array([1.0, 2.0])
+    got = numerical_gradient(scaled, x, args=(2.0, np.ones(3)), **options)
+    np.testing.assert_allclose(got, 6 * x**2, rtol=1e-7)
+
+
+@pytest.mark.parametrize("f", [lambda x: int(round(x[0])), lambda x: np.float32(x[0]),
+                               lambda x: np.array([[x[0]]]), lambda x: np.longdouble(x[0])])  # fmt: skip
+def test_numbers_of_all_kinds_are_accepted(f):
+    assert numerical_gradient(f, np.array([2.0]), 1.0)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (np.ones(3), r"shape \(3,\)"),
+        (np.empty(0), r"shape \(0,\)"),
+        (1j, "complex128"),
+        (None, "NoneType"),
+        ("1", "str|<U1"),
+        (True, "bool"),
+    ],
+)
+def test_anything_but_a_number_is_refused(value, match):
+    x = np.ones(2)
+    with pytest.raises(TypeError, match=match):
+        numerical_gradient(lambda x: value, x)
+    assert (x == 1).all()
+
+
+def test_a_compiled_f_of_many_forms():
+    @numba.njit
+    def whole(x):
+        return 3
+
+    @numba.njit
+    def one_element(x):
+        return x[:1] * 2
+
+    @numba.njit
+    def of_two(arrays):
+        return arrays[0].sum() * arrays[1][0]
+
+    assert numerical_gradient(whole, np.ones(2)).tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(numerical_gradient(one_element, np.ones(2)), [2.0, 0.0])
+    first, second = numerical_gradient(of_two, (np.ones((2, 2)), np.array([3.0])))
+    np.testing.assert_allclose(first, 3.0)
+    np.testing.assert_allclose(second, 4.0)
+
+
+def test_a_compiled_f_is_compiled_once():
+    from fastgrad.objectives.jitted import driver
+
+    @numba.njit
+    def f(x):
+        return x.sum()
+
+    for _ in range(3):
+        numerical_gradient(f, np.ones(3))
+    assert len(f.signatures) == 1
+    assert len(driver(f).signatures) == 1
+
+
+# float32 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_float32_means_something(way, size):
+    f, options = way
+    x = (size * np.linspace(0.5, 1.5, 7)).astype(np.float32)
+    gradient = numerical_gradient(f, x, **options)
+    assert gradient.dtype == np.float32
+    # f'' is of size 6x, f''' = 6: truncation h² where x is small, rounding eps f / h where not.
+    h = np.cbrt(np.finfo(np.float32).eps) * np.maximum(1, x)
+    allowed = 1.001 * h**2 + FLOAT32 * (np.abs(x) ** 3).sum() / h
+    assert (np.abs(gradient - 3.0 * x.astype(float) ** 2) <= allowed).all()
+
+
+def test_the_step_of_float32_is_the_documented_one():
+    x = np.array([-0.5, 3.0, 1000.0], np.float32)
+    _, info = numerical_gradient(lambda x: float(x.sum()), x, full_output=True)
+    np.testing.assert_allclose(
+        info.step, np.cbrt(np.finfo(np.float32).eps) * np.array([1, 3, 1000]), rtol=1e-4
+    )
+
+
+def test_half_and_extended_precision():
+    gradient = numerical_gradient(lambda x: float(x[0]) ** 2, np.array([2.0], np.float16))
+    assert gradient.dtype == np.float16
+    assert gradient[0] == pytest.approx(4.0, rel=1e-2)
+    gradient = numerical_gradient(lambda x: (x**2).sum(), np.array([2.0], np.longdouble))
+    assert gradient.dtype == np.longdouble
+
+
+# Steps and bounds ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("h", [0, -1e-4, math.nan, math.inf])
+def test_a_step_that_is_none_is_refused(h):
+    with pytest.raises(ValueError, match="h must be a finite step above 0"):
+        numerical_gradient(np.sum, np.ones(2), h)
+
+
+@pytest.mark.parametrize("h", ["1e-4", True, [1e-4], 1j])
+def test_a_step_that_is_no_number_is_refused(h):
+    with pytest.raises(TypeError, match="h must be a number"):
+        numerical_gradient(np.sum, np.ones(2), h)
+
+
+def test_a_lost_step_names_the_coordinate():
+    with pytest.raises(ValueError, match=r"x\['W'\]\[1, 0\] = 1e\+20 does not move"):
+        numerical_gradient(total, {"b": np.ones(3), "W": np.array([[1.0, 2.0], [1e20, 0.0]])})
+    with pytest.raises(ValueError, match=r"x\[2\] = 1.0 does not move .* float32"):
+        numerical_gradient(np.sum, np.array([0, 1e-3, 1], np.float32), 1e-8)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_x_must_be_finite(bad):
+    with pytest.raises(ValueError, match=r"x\[1\] must be finite"):
+        numerical_gradient(np.sum, np.array([1.0, bad]))
+
+
+@pytest.mark.parametrize("name", STENCILS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_nothing_outside_the_bounds_is_evaluated(name, data):
+    dtype = data.draw(st.sampled_from([np.float64, np.float32]))
+    n = 4
+    lower = data.draw(hnp.arrays(dtype, n, elements=st.floats(-3, 3, width=32)))
+    width = data.draw(hnp.arrays(dtype, n, elements=st.floats(2.0**-6, 2, width=32)))
+    upper = lower + width
+    part = data.draw(hnp.arrays(dtype, n, elements=st.floats(0, 1, width=32)))
+    x = np.clip(lower + part * width, lower, upper).astype(dtype)
+    h = data.draw(st.sampled_from([None, 2.0**-10, 0.1, 1.0]))
+    order = STENCILS[name].order
+    coefficients = np.arange(1.0, order + 2)
+    calls = []
+
+    def f(x):
+        assert ((x >= lower) & (x <= upper)).all()
+        calls.append(1)
+        return float(np.polynomial.polynomial.polyval(x.astype(float), coefficients).sum())
+
+    gradient, info = numerical_gradient(
+        f, x, h, stencil=name, bounds=(lower, upper), full_output=True
+    )
+    assert info.evaluations == len(calls)
+    smallest = np.min(info.step)
+    slope = np.polynomial.Polynomial(coefficients).deriv()(x.astype(float))
+    # A polynomial of the order's degree: exact but for the rounding of x, of f and over h.
+    size = n * np.polynomial.polynomial.polyval(5.0 + order, coefficients)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=64 * eps * size / smallest)
+
+
+def test_the_formula_is_kept_where_it_fits():
+    x = np.array([0.0, 0.5, 1.0])
+    f = functions_of_x.rosenbrock
+    inside = numerical_gradient(f, x, 0.25)
+    bounded = numerical_gradient(f, x, 0.25, bounds=(0.0, 1.0))
+    free = numerical_gradient(f, x, 0.25, bounds=(-np.inf, np.inf))
+    assert free.tobytes() == inside.tobytes()
+    assert bounded[1] == inside[1]
+    assert bounded[0] != inside[0]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "match"),
+    [
+        ((1.5, 2.0), r"x\[0\] must lie within its bounds, got 1.0"),
+        ((1.0, 1.0), r"x\[0\] = 1.0 does not move"),
+        ((0.0, [1.0, 2.0, 3.0]), "shape of x"),
+        (0.0, "must be a pair"),
+        ((2.0, 0.0), "must lie within its bounds"),
+        ((math.nan, 2.0), "must lie within its bounds"),
+    ],
+)
+def test_bad_bounds_are_refused(bounds, match):
+    with pytest.raises(ValueError, match=match):
+        numerical_gradient(np.sum, np.ones(2), bounds=bounds)
+
+
+def test_bounds_for_structures():
+    x = {"a": np.array([0.0]), "b": np.array([1.0, 2.0])}
+    lower = {"a": 0.0, "b": np.array([0.0, 2.0])}
+    gradient = numerical_gradient(total, x, bounds=(lower, np.inf))
+    np.testing.assert_allclose(gradient["b"], [4.0, 32.0], rtol=1e-6)
+    with pytest.raises(ValueError, match="structure of x"):
+        numerical_gradient(total, x, bounds=({"a": 0.0}, 9.0))
+
+
+# Counting --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "each", "once"), [("forward", 1, 1), ("backward", 1, 1),
+                         ("central", 2, 0), ("five-point", 4, 0), ("six-point", 6, 0)])  # fmt: skip
+def test_f_is_evaluated_as_often_as_documented(name, each, once):
+    calls = []
+    gradient, info = numerical_gradient(
+        lambda x: calls.append(1) or float(x.sum()), np.ones(7), stencil=name, full_output=True
+    )
+    assert len(calls) == info.evaluations == 7 * each + 1
+    calls.clear()
+    numerical_gradient(lambda x: calls.append(1) or 0.0, np.ones(7), stencil=name)
+    assert len(calls) == 7 * each + once
+
+
+def test_full_output(way):
+    f, options = way
+    x = np.array([1.0, 2.0])
+    gradient, info = numerical_gradient(f, x, 1e-3, full_output=True, **options)
+    assert info.value == 9.0
+    assert info.step == 1e-3
+    assert info.evaluations >= 5
+    assert 0 < info.seconds < 60
+    assert (info.backend, info.workers) == ("serial", 1)
+    assert isinstance(gradient, np.ndarray)
+
+
+def test_progress_is_shown(way, capsys):
+    f, options = way
+    numerical_gradient(f, np.ones(5), progress=True, **options)
+    assert "5/5" in capsys.readouterr().err
+
+
+# Failures --------------------------------------------------------------------------------------
+
+
+def test_an_exception_names_the_coordinate_and_x_is_restored():
+    x = {"W": np.array([[1.0, 2.0]])}
+
+    def f(x):
+        if x["W"][0, 1] > 2:
+            raise KeyError("mine")
+        return 0.0
+
+    with pytest.raises(KeyError, match="mine") as caught:
+        numerical_gradient(f, x)
+    assert x["W"].tolist() == [[1.0, 2.0]]
+    told = (
+        caught.value.__notes__
+        if sys.version_info >= (3, 11)
+        else [str(caught.value.__cause__)]
+    )
+    assert told == ["f was evaluated at x['W'][0, 1] = 2.0 + 0.0001"]
+
+
+def test_an_exception_in_a_compiled_or_batched_f_names_the_coordinate(way):
+    f, options = way
+
+    def fails(x):
+        if x.min() < 2:
+            raise ValueError("too small")
+        return f(x)
+
+    if f is cubes:
+        fails = numba.njit(lambda x: 1 / (x.min() >= 2))
+    x = np.array([3.0, 2.0])
+    with pytest.raises((ValueError, ZeroDivisionError)) as caught:
+        numerical_gradient(fails, x, **options)
+    assert x.tolist() == [3.0, 2.0]
+    if sys.version_info >= (3, 11):
+        assert "x[1] = 2.0 - 0.0001" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("stencil", ["central", "backward"])
+def test_a_value_that_is_not_finite_names_the_coordinate_and_the_side(way, stencil):
+    f, options = way
+
+    def logarithm(x):
+        with np.errstate(all="ignore"):
+            return np.log(x - 1).sum(axis=1) if options else float(np.log(x - 1).sum())
+
+    if f is cubes:
+        logarithm = numba.njit(lambda x: np.log(x - 1).sum())
+    x = np.array([3.0, 1.00005, 2.0])
+    with pytest.raises(FloatingPointError, match=r"f is nan at x\[1\] = 1.00005 - 0.0001"):
+        numerical_gradient(logarithm, x, stencil=stencil, **options)
+    assert x.tolist() == [3.0, 1.00005, 2.0]
+    kept = numerical_gradient(logarithm, x, nonfinite="keep", stencil=stencil, **options)
+    assert np.isnan(kept).tolist() == [False, True, False]
+
+
+def test_f_of_x_itself_must_be_finite_where_it_is_used():
+    with pytest.raises(FloatingPointError, match="f is inf at x"):
+        numerical_gradient(lambda x: math.inf, np.ones(2), stencil="forward")
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (np.arange(3), "x must be floating point, got int64: .* pass x.astype"),
+        (3, "x must be floating point, got int64"),
+        ([1, 2], "x must be floating point, got int64"),
+        (np.array([True]), "got bool"),
+        (np.array([1j]), "x must be real, got complex128"),
+        (np.array(["a"]), "got <U1"),
+        (None, "got object"),
+        ({"a": np.ones(2), "b": [np.ones(1), np.arange(2)]}, r"x\['b'\]\[1\] must be floating"),
+    ],
+)
+def test_x_of_another_dtype_is_refused(x, match):
+    with pytest.raises(TypeError, match=match):
+        numerical_gradient(lambda x: 0.0, x)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"args": 3.0}, TypeError, "args must be a tuple"),
+        ({"nonfinite": "ignore"}, ValueError, "nonfinite must be"),
+        ({"workers": 0}, ValueError, "workers must not be 0"),
+        ({"workers": 1.5}, TypeError, "workers must be a whole number"),
+        ({"workers": 2, "backend": "gpu"}, ValueError, "backend must be one of"),
+        ({"stencil": "centre"}, ValueError, "stencil must be one of"),
+    ],
+)
+def test_bad_options_are_refused_before_f_is_called(options, error, match):
+    def f(x):
+        raise AssertionError("f was called")
+
+    with pytest.raises(error, match=match):
+        numerical_gradient(f, np.ones(2), **options)
+    with pytest.raises(error, match=match):
+        grad(f, **{name: value for name, value in options.items() if name != "args"})(
+            np.ones(2), **({"args": 3.0} if "args" in options else {})
+        ) if "args" not in options else numerical_gradient(f, np.ones(2), **options)
+
+
+def test_f_must_be_callable():
+    with pytest.raises(TypeError, match="f must be callable"):
+        numerical_gradient(3.0, np.ones(2))
+    with pytest.raises(TypeError, match="f must be callable"):
+        grad(3.0)
+
+
+def test_a_batched_f_must_return_one_number_a_point():
+    with pytest.raises(TypeError, match=r"each of the .* points, .* got float64 of shape \(\)"):
+        numerical_gradient(lambda points: points.sum(), np.ones(3), batched=True)
+    with pytest.raises(TypeError, match="one array"):
+        numerical_gradient(total, {"a": np.ones(2)}, batched=True)
+
+
+# grad ------------------------------------------------------------------------------------------
+
+
+def test_grad_is_the_gradient_as_a_function():
+    g = grad(python_cubes, 0.5, stencil="five-point")
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(
+        g(x), numerical_gradient(python_cubes, x, 0.5, stencil="five-point")
+    )
+
+
+def test_scipy_minimises_with_it():
+    optimize = pytest.importorskip("scipy.optimize")
+    f = functions_of_x.rosenbrock
+    found = optimize.minimize(f, np.zeros(6), jac=grad(f), method="BFGS")
+    np.testing.assert_allclose(found.x, 1.0, atol=1e-5)
+    scaled = optimize.minimize(
+        lambda x, a: a * f(x), np.zeros(4), args=(2.0,), jac=grad(lambda x, a: a * f(x))
+    )
+    np.testing.assert_allclose(scaled.x, 1.0, atol=1e-4)
+
+
+def test_the_public_names():
+    assert all(hasattr(fastgrad, name) for name in fastgrad.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'gradient_descent'"):
+        _ = fastgrad.gradient_descent
