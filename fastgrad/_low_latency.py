@@ -14,15 +14,12 @@ from typing import Any
 import joblib
 from joblib._parallel_backends import ThreadingBackend
 
-
-@functools.cache
-def _pool(workers: int) -> ThreadPool:
-    return ThreadPool(workers)
-
+_pools: dict[int, ThreadPool] = {}
+"""One for each number of workers."""
 
 # The threads do not exist in a forked child, which has to start its own.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 class LowLatencyThreads(ThreadingBackend):  # type: ignore[misc]
@@ -36,15 +33,16 @@ class LowLatencyThreads(ThreadingBackend):  # type: ignore[misc]
         return self.retrieve_result_callback(out.get(timeout))
 
     def _get_pool(self) -> ThreadPool:
-        return _pool(self._n_jobs)
+        if self._n_jobs not in _pools:
+            _pools[self._n_jobs] = ThreadPool(self._n_jobs)
+        return _pools[self._n_jobs]
 
     def terminate(self) -> None:
         """Keep the pool: the next call uses it."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Drop the pool with all that waits in it: after an error, or Ctrl-C."""
-        self._get_pool().terminate()
-        _pool.cache_clear()
+        _pools.pop(self._n_jobs).terminate()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -50,6 +51,8 @@ def differentiate(
     with tqdm(total=objective.size, unit="parameter", disable=not progress) as bar:
         run = partial(_run, objective, gradient, bar)
         items = range(objective.items)
+        if executor.cold:
+            items = _until_started(run, executor, items, cost)
         if executor.in_threads and not objective.shareable:
             items, executor = _try_threads(run, executor, items, cost)
         fewest = 1 if executor is SERIAL else executor.workers * BLOCKS_PER_WORKER
@@ -64,6 +67,18 @@ def _run(
     for block in executor.run(objective, blocks, gradient):
         span = objective.span(block)
         bar.update(span.stop - span.start)
+
+
+def _until_started(
+    run: Callable[[Executor, list[range]], None], executor: Executor, items: range, cost: Cost
+) -> range:
+    """Work here while the processes start; return the items that are left for them."""
+    starting = executor.start()
+    for block in partition(items, math.ceil(cost.wall / BLOCK_SECONDS)):
+        if not starting.is_alive():
+            return range(block.start, items.stop)
+        run(SERIAL, [block])
+    return items[:0]
 
 
 def _try_threads(

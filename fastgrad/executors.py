@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -27,8 +28,8 @@ NAMES = {"threads": THREADS, "processes": "loky"}
 OVERHEAD = {THREADS: 0.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
 
-START = {"loky": 1.0}
-"""Seconds that the first call costs in addition, while processes start and import."""
+START = 0.3
+"""Seconds of this process's work that are lost while loky's processes start beside it."""
 
 KEPT = 250.0
 """Seconds for which loky keeps its processes (300), with a margin."""
@@ -38,7 +39,7 @@ BLOCKS_PER_WORKER = 8
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
-_last_use: dict[tuple[str, int], float] = {}
+_last_use: dict[tuple[str | None, int], float] = {}
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,29 @@ class Executor:
         name = self.name
         # The workers of a cluster have cores of their own.
         cores = cpu_count() if name in OVERHEAD else math.inf
-        overhead = OVERHEAD.get(name, 0.1)
-        if time.monotonic() - _last_use.get((name, self.workers), -math.inf) > KEPT:
-            overhead += START.get(name, 0.0)
+        overhead = OVERHEAD.get(name, 0.1) + (START if self.cold else 0.0)
         return max(cost.wall / self.workers, cost.cpu / cores) + overhead < 0.95 * cost.wall
+
+    @property
+    def cold(self) -> bool:
+        """Whether processes have to be started first."""
+        used = _last_use.get((self.backend, self.workers), -math.inf)
+        return self.backend == "loky" and time.monotonic() - used > KEPT
+
+    def start(self) -> threading.Thread:
+        """Start the processes in the background; the thread ends when they are up."""
+        thread = threading.Thread(target=self._start, daemon=True)
+        thread.start()
+        return thread
+
+    def _start(self) -> None:
+        from joblib import Parallel, delayed
+
+        # What goes wrong here will go wrong again, and be heard, when work is sent.
+        with contextlib.suppress(Exception):
+            parallel = Parallel(self.workers, backend=self.backend, batch_size=1)
+            parallel(delayed(parcels.arrive)() for _ in range(self.workers))
+            _last_use[self.backend, self.workers] = time.monotonic()
 
     def run(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
         """Write the partial derivatives of all blocks to `out`, and yield each block when done."""
@@ -114,7 +134,7 @@ class Executor:
                         "missing: out of memory, or does f end its process? Pass fewer workers, "
                         "or workers=1 to see the reason"
                     ) from error
-        _last_use[self.name, self.workers] = time.monotonic()
+        _last_use[self.backend, self.workers] = time.monotonic()
 
     def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
         """Yield the results of all tasks, as they come where the backend can tell."""

