@@ -138,8 +138,13 @@ class Executor:
 
     def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
         """Yield the results of all tasks, as they come where the backend can tell."""
-        from joblib import Parallel
+        from joblib import Parallel, parallel_config
 
+        if self.backend == "dask":
+            # `Parallel(backend="dask")` raises a TypeError in joblib 1.6; the context does not.
+            with parallel_config("dask", n_jobs=self.workers):
+                yield from Executor(self.workers, None)._parallel(tasks)
+            return
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
         calls: list[Any] = [(call, arguments, {}) for call, arguments in tasks]
@@ -188,7 +193,7 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         raise ValueError("workers must not be 0; pass 1 to stay serial, -1 for all cores")
     if backend is not None:
         _check_backend(backend)
-    if workers == 1 or (workers is None and not _configured()):
+    if workers == 1 or (workers is None and backend is None and not _configured()):
         return SERIAL
     return _resolve(workers, backend, default)
 
@@ -229,14 +234,15 @@ def _resolve(workers: int | None, backend: str | None, default: str) -> Executor
         from fastgrad import _low_latency
 
         _low_latency.register(THREADS)
-    default_workers = active.default_n_jobs if name is None else 1
-    return Executor(_count(workers or configured_workers or default_workers, name), name)
+    return Executor(_count(workers or configured_workers, name), name)
 
 
-def _count(workers: int, name: str | None) -> int:
-    if workers > 0:
+def _count(workers: int | None, name: str | None) -> int:
+    """Return a number above 0; None asks for the backend's own, all of a cluster but else 1."""
+    if workers is not None and workers > 0:
         return workers
     import joblib
 
     with joblib.parallel_config(backend=name) if name else contextlib.nullcontext():
-        return int(joblib.effective_n_jobs(workers))
+        own = joblib.parallel.get_active_backend()[0].default_n_jobs
+        return int(joblib.effective_n_jobs(workers or own))

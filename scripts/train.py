@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import timeit
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,13 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--workers", type=int, default=1, help="workers at most; -1: one for each core")
+    add(
+        "--workers",
+        type=int,
+        help="workers at most; -1: one for each core (default: 1, on a cluster all of it)",
+    )
     add("--backend", help="threads, processes or a joblib backend (default: threads)")
+    add("--scheduler", help="address of a Dask cluster, tcp://host:port, for --backend dask")
     add(
         "--method",
         default="incremental",
@@ -85,6 +91,25 @@ def _eval_every(text: str) -> int | str:
 
 def _run(options: argparse.Namespace) -> None:
     folder = _writable(options.output_dir)
+    with _cluster(options):
+        _train(options, folder)
+
+
+def _cluster(options: argparse.Namespace) -> AbstractContextManager[object]:
+    """Connect to the Dask cluster of the options, if there is one."""
+    if (options.backend == "dask") != (options.scheduler is not None):
+        raise ValueError("--backend dask and --scheduler tcp://host:port need each other")
+    if options.scheduler is None:
+        return nullcontext()
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("--backend dask needs: pip install 'fastgrad[dask]'") from None
+    client: AbstractContextManager[object] = Client(options.scheduler, timeout=10)
+    return client
+
+
+def _train(options: argparse.Namespace, folder: Path) -> None:
     if options.seed is not None:
         np.random.seed(options.seed)
     data = fastgrad.load_mnist(dataset=options.dataset, data_dir=options.data_dir)
