@@ -95,8 +95,8 @@ def numerical_gradient(
         ``joblib.parallel_config`` says, and outside of it threads for a compiled f and processes
         for any other.
     batched : bool, default False
-        `f` takes many points at once, shape ``(k, *x.shape)``, and returns k numbers. A batch takes
-        at most 64 MiB.
+        `f` takes many points at once, a read-only array of shape ``(k, *x.shape)``, and returns k
+        numbers. A batch takes at most 64 MiB.
     bounds : tuple, optional
         ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
         evaluated: near a bound a one-sided formula of the same order is used, with a smaller step

@@ -31,7 +31,8 @@ class Batched(BlackBox):
     Parameters
     ----------
     f : callable
-        Takes an array (k, *x.shape), returns one number for each of the k points.
+        Takes an array (k, *x.shape), returns one number for each of the k points. The array is
+        read-only: its memory serves the next batch.
     parameters : Parameters
         x: one array. While it is moved for a trial it is restored like that of `BlackBox`.
     steps, keep
@@ -71,29 +72,36 @@ class Batched(BlackBox):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
+        (x,) = self.parameters.leaves
+        # All rows are x; each batch moves one entry of each row, and moves it back.
+        rows = np.empty((self.length * self.steps.counts.max(), x.size), x.dtype)
+        rows[:] = x.reshape(-1)
         for item in block:
             span = self.span(range(item, item + 1))
             start = span.start - block.start * self.length
-            out[start : start + span.stop - span.start] = self._batch(range(span.start, span.stop))
+            out[start : start + span.stop - span.start] = self._batch(
+                range(span.start, span.stop), rows
+            )
 
-    def _batch(self, indices: range) -> Floats:
+    def _batch(self, indices: range, rows: Array) -> Floats:
         (x,) = self.parameters.leaves
         plan = self.steps.plan(self.parameters, 0, indices)
         counts = self.steps.counts[plan.which]
-        # One row of the batch for each evaluation: which coordinate moves, and which move it is.
+        # One row for each evaluation: which coordinate it moves, and which of its moves it is.
         coordinates = np.repeat(np.arange(len(indices)), counts)
         moves = np.arange(len(coordinates)) - np.repeat(np.cumsum(counts) - counts, counts)
-        batch = np.empty((len(coordinates), *x.shape), x.dtype)
-        batch[:] = x
-        rows = batch.reshape(len(batch), -1)
-        rows[np.arange(len(rows)), indices.start + coordinates] = plan.points[coordinates, moves]
-        values = self._checked(batch, plan, indices, coordinates, moves)
+        moved = np.arange(len(coordinates)), indices.start + coordinates
+        rows[moved] = plan.points[coordinates, moves]
+        points = rows[: len(coordinates)].reshape(-1, *x.shape)
+        points.flags.writeable = False
+        values = self._checked(points, plan, indices, coordinates, moves)
+        rows[moved] = x.flat[indices.start : indices.stop][coordinates]
         totals = self.steps.shared(self.value)[plan.which]
         np.add.at(totals, coordinates, self.steps.weights[plan.which[coordinates], moves] * values)
         return totals / plan.h
 
     def _checked(
-        self, batch: Array, plan: Plan, indices: range, coordinates: Array, moves: Array
+        self, points: Array, plan: Plan, indices: range, coordinates: Array, moves: Array
     ) -> Floats:
         """Return f of a batch; where it raises or is not finite, say which coordinate moved."""
         flat = self.parameters.leaves[0].flat
@@ -104,9 +112,9 @@ class Batched(BlackBox):
             return self.parameters.moved(0, i, flat[i].item(), point)
 
         try:
-            values = self._values(batch)
+            values = self._values(points)
         except Exception as error:
-            explain(error, f"{len(batch)} points, from {where(0)} to {where(-1)}")
+            explain(error, f"{len(points)} points, from {where(0)} to {where(-1)}")
             raise
         bad = ~np.isfinite(values)
         if bad.any() and not self.keep:
