@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 from functools import partial
 from typing import Any, NamedTuple
@@ -88,6 +89,10 @@ class Steps:
     def plan(self, parameters: Parameters, leaf: int, indices: range) -> Plan:
         """Return what to evaluate for these coordinates of a leaf."""
         x = parameters.leaves[leaf].flat[indices.start : indices.stop]
+        if self.uniform(x):
+            step = self.h or BOOK_STEP
+            points = _shifted(x, self._moves[0] * step)
+            return Plan(points, np.full(len(x), step), np.zeros(len(x), np.int64))
         h = self._preferred(x)
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
@@ -176,7 +181,7 @@ def _checked(h: float | None) -> float | None:
         return None
     if isinstance(h, bool) or not isinstance(h, numbers.Real):
         raise TypeError(f"h must be a number or None, got {h!r}")
-    if not (np.isfinite(h) and h > 0):
+    if not (math.isfinite(h) and h > 0):
         raise ValueError(f"h must be a finite step above 0, got {h!r}; the book uses 1e-4")
     return float(h)
 
@@ -196,7 +201,7 @@ def _pairs(
 
 def _shifted(x: Array, moves: Floats) -> Array:
     """Return x plus the moves, one row for each coordinate, rounded as x stores it."""
-    points: Array = x[:, None] + moves.astype(x.dtype)
+    points: Array = x[:, None] + moves.astype(x.dtype, copy=False)
     return points
 
 
@@ -220,8 +225,8 @@ def _room(x: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Floats:
 
 def _all_move(x: Array, h: float) -> bool:
     """Tell whether all of x is finite and moves by h: one look at the largest entry."""
-    largest = max(x.max(), -x.min())
-    return bool(np.isfinite(largest) and largest + x.dtype.type(h) != largest)
+    largest = np.abs(x).max()
+    return bool(math.isfinite(largest) and largest + x.dtype.type(h) != largest)
 
 
 def _refuse(

@@ -14,7 +14,7 @@ from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost
 from fastgrad.objectives.values import explain, not_finite, number
 from fastgrad.steps import Steps
-from fastgrad.structures import Parameters
+from fastgrad.structures import Parameters, entries
 
 
 class BlackBox:
@@ -130,17 +130,18 @@ class BlackBox:
                 flat[piece] = saved
 
     def _piece(self, leaf: int, indices: range, saved: list[float], out: Array) -> None:
-        f, x, flat = self.f, self.parameters.x, self.parameters.leaves[leaf].flat
+        f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
         plan = self.steps.plan(self.parameters, leaf, indices)
         # Lists and local names: NumPy's scalars would cost more than a cheap f.
         rows = zip(indices, saved, plan.points.tolist(), plan.which.tolist(), strict=True)
         shared = self.steps.shared(self.value).tolist()
         weights = [[weight for _, weight in formula.moves] for formula in self.steps.formulas]
         totals = []
+        isfinite = math.isfinite
         for i, original, points, which in rows:
             total = shared[which]
             for point, weight in zip(points, weights[which]):  # noqa: B905, short rows are padded
-                flat[i] = point
+                entry[i] = point
                 try:
                     value = f(x)
                     if not isinstance(value, float):
@@ -148,9 +149,19 @@ class BlackBox:
                 except Exception as error:
                     explain(error, self.parameters.moved(leaf, i, original, point))
                     raise
-                if not (math.isfinite(value) or self.keep):
-                    raise not_finite(value, self.parameters.moved(leaf, i, original, point))
                 total += weight * value
-            flat[i] = original
+            entry[i] = original
+            if not (isfinite(total) or self.keep):
+                self._raise_not_finite(leaf, i, original, points)
             totals.append(total)
         out[:] = totals / plan.h
+
+    def _raise_not_finite(self, leaf: int, i: int, original: float, points: list[float]) -> None:
+        """Evaluate a coordinate again whose sum is not finite, to say at which point."""
+        flat = self.parameters.leaves[leaf].flat
+        for point in points:
+            flat[i] = point
+            value = self._now()
+            flat[i] = original
+            if not math.isfinite(value):
+                raise not_finite(value, self.parameters.moved(leaf, i, original, point))

@@ -99,7 +99,10 @@ class Jitted:
 
     def _copies(self) -> tuple[Any, list[Array]]:
         """Return what f takes, as fresh contiguous arrays, and a flat view of each of them."""
-        copies = [np.array(x, x.dtype.newbyteorder("="), order="C") for x in self.parameters.leaves]
+        copies = [
+            x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+            for x in self.parameters.leaves
+        ]
         x = tuple(copies) if isinstance(self.parameters.x, tuple) else copies[0]
         return x, [copy.reshape(-1) for copy in copies]
 

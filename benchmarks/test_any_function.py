@@ -1,0 +1,123 @@
+"""The gradient of Rosenbrock's function, n = 1000: against bare calls, compiled loops and SciPy.
+
+Each benchmark alternates with the loop that it is compared with, in one process, and writes the
+ratio of the two best times into `extra_info`.
+"""
+
+import time
+
+import numba
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from fastgrad import numerical_gradient
+
+
+def rosenbrock(x):
+    """Return Rosenbrock's function, in NumPy."""
+    return float(np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2))
+
+
+def busy(x):
+    """Hold the GIL for about a millisecond."""
+    total = 0
+    for k in range(20_000):
+        total += k
+    return rosenbrock(x) + 0 * total
+
+
+@numba.njit
+def compiled(x):
+    """Return Rosenbrock's function, compiled."""
+    total = 0.0
+    for i in range(x.size - 1):
+        total += 100 * (x[i + 1] - x[i] ** 2) ** 2 + (1 - x[i]) ** 2
+    return total
+
+
+@numba.njit
+def by_hand(x, h):
+    """Write the loop for one function that one writes without a library."""
+    gradient = np.empty_like(x)
+    for i in range(x.size):
+        saved = x[i]
+        x[i] = saved + h
+        above = compiled(x)
+        x[i] = saved - h
+        below = compiled(x)
+        x[i] = saved
+        gradient[i] = (above - below) / (2 * h)
+    return gradient
+
+
+def point(n):
+    """Return where the gradient is taken."""
+    return np.random.default_rng(0).standard_normal(n)
+
+
+@pytest.fixture
+def compare(benchmark):
+    """Return a function that alternates two calls and writes down the ratio of their best times."""
+
+    def alternate(ours, theirs, name, rounds):
+        times = {ours: [], theirs: []}
+
+        def once():
+            for call in (theirs, ours):
+                start = time.perf_counter()
+                call()
+                times[call].append(time.perf_counter() - start)
+
+        benchmark.pedantic(once, rounds=rounds, warmup_rounds=1)
+        best, other = min(times[ours]), min(times[theirs])
+        benchmark.extra_info |= {"seconds": best, f"{name}_seconds": other, name: other / best}
+
+    return alternate
+
+
+@pytest.mark.benchmark(group="any function")
+def test_serial_against_the_bare_calls(compare):
+    x = point(1000)
+    compare(
+        lambda: numerical_gradient(rosenbrock, x),
+        lambda: [rosenbrock(x) for _ in range(2000)],
+        "bare_calls_over_serial",
+        20,
+    )
+
+
+@pytest.mark.benchmark(group="any function")
+@pytest.mark.parametrize(("f", "rounds"), [(rosenbrock, 20), (busy, 5)])
+def test_two_workers_against_one(compare, f, rounds):
+    x = point(1000)
+    compare(
+        lambda: numerical_gradient(f, x, workers=2),
+        lambda: numerical_gradient(f, x),
+        "serial_over_two_workers",
+        rounds,
+    )
+
+
+@pytest.mark.benchmark(group="any function")
+@pytest.mark.parametrize("n", [100, 1000])
+def test_compiled_against_a_loop_by_hand(compare, n):
+    x = point(n)
+    compare(
+        lambda: numerical_gradient(compiled, x),
+        lambda: by_hand(x, 1e-4),
+        "by_hand_over_ours",
+        50,
+    )
+
+
+@pytest.mark.benchmark(group="any function")
+@pytest.mark.parametrize("n", [100, 1000])
+def test_compiled_against_scipy(compare, n):
+    x = point(n)
+    compare(
+        lambda: numerical_gradient(compiled, x),
+        lambda: approx_fprime(x, compiled),
+        "scipy_over_ours",
+        50,
+    )
