@@ -148,10 +148,11 @@ class Steps:
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
+        step = self.h or BOOK_STEP
+        if all(self.uniform(leaf) and _all_move(leaf, step) for leaf in parameters.leaves):
+            return
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
-            if self.uniform(x) and _all_move(x, self.h or BOOK_STEP):
-                continue
             refuse = partial(_refuse, parameters, where.start, x)
             refuse(~np.isfinite(x), "must be finite, got {x}")
             if self.bounds is not None:
@@ -225,7 +226,7 @@ def _room(x: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Floats:
 
 def _all_move(x: Array, h: float) -> bool:
     """Tell whether all of x is finite and moves by h: one look at the largest entry."""
-    largest = np.abs(x).max()
+    largest = np.abs(x).max(initial=0)
     return bool(math.isfinite(largest) and largest + x.dtype.type(h) != largest)
 
 
