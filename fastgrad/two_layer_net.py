@@ -11,7 +11,8 @@ from fastgrad import executors, reference
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
-from fastgrad.objectives.network import FullNetwork, IncrementalNetwork
+from fastgrad.objectives.incremental import IncrementalNetwork, Samples
+from fastgrad.objectives.network import FullNetwork, compress
 
 METHODS = ("incremental", "full", "naive")
 """The ways to the same central difference, fastest first."""
@@ -90,7 +91,7 @@ class TwoLayerNet:
             If `x` is not numeric, does not have D features, is empty or not finite.
         """
         x = np.asarray(x)
-        y = self._forward(self._check_inputs(x)[0])
+        y = self._forward(_finite(self._check_inputs(x)))
         return y[0] if x.ndim == 1 else y
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -108,7 +109,7 @@ class TwoLayerNet:
         TypeError, ValueError
             As for `predict`, and if the labels do not fit, see `fastgrad.functions.class_numbers`.
         """
-        x, t, _ = self._check_batch(x, t)
+        x, t = self._check_batch(x, t)
         return mean_log_loss(self._forward(x), t)
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -116,7 +117,7 @@ class TwoLayerNet:
 
         Takes what `loss` takes.
         """
-        x, t, _ = self._check_batch(x, t)
+        x, t = self._check_batch(x, t)
         right = 0
         for start in range(0, len(x), ACCURACY_BLOCK):
             block = slice(start, start + ACCURACY_BLOCK)
@@ -171,23 +172,28 @@ class TwoLayerNet:
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-        x, t, largest = self._check_batch(x, t)
+        x = self._check_inputs(x)
+        t = class_numbers(t, len(x), len(self.params["b2"]))
         A1, A2 = self._layers()
-        _check_step(h, max(np.abs(A1).max(), np.abs(A2).max()))
+        _check_step(h, max(A1.max(), -A1.min(), A2.max(), -A2.min()))
         executor = executors.choose(workers, backend)
         if method == "naive":
+            x = _finite(x)
             return {
                 name: reference.numerical_gradient(
                     lambda _: mean_log_loss(self._forward(x), t), array, h=h
                 )
                 for name, array in self.params.items()
             }
-        objective = (
-            FullNetwork(A1, A2, x, t, h)
-            if method == "full"
-            else IncrementalNetwork(A1, A2, x, t, h, largest)
-        )
-        return objective.rows.unpack(differentiate(objective, executor))
+        inputs = compress(x)
+        if not np.isfinite(inputs.largest):
+            _finite(x)
+        if method == "full":
+            full = FullNetwork(A1, A2, inputs, t, h)
+            return full.rows.unpack(differentiate(full, executor))
+        samples = Samples(A1, A2, inputs, t, h)
+        rows = IncrementalNetwork(samples, differentiate(samples, executor))
+        return rows.rows.unpack(differentiate(rows, executor))
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -199,7 +205,7 @@ class TwoLayerNet:
         Like the book's, it leaves out the 1e-7 of the loss, and so differs from the derivative
         of `loss` by a factor ``p / (p + 1e-7)`` in samples whose true class has probability `p`.
         """
-        x, t, _ = self._check_batch(x, t)
+        x, t = self._check_batch(x, t)
         W2 = self.params["W2"]
         z = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
         dy = softmax(np.dot(z, W2) + self.params["b2"])
@@ -229,8 +235,8 @@ class TwoLayerNet:
         W1, b1, W2, b2 = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
         return np.vstack([W1, b1], dtype=np.float64), np.vstack([W2, b2], dtype=np.float64)
 
-    def _check_inputs(self, x: ArrayLike) -> tuple[Array, float]:
-        """Return `x` as (N, D), and ``max |x|``."""
+    def _check_inputs(self, x: ArrayLike) -> Array:
+        """Return `x` as (N, D), its values still to be checked by `_finite`."""
         x = np.asarray(x)
         features = len(self.params["W1"])
         if x.dtype.kind not in "iuf":
@@ -242,18 +248,22 @@ class TwoLayerNet:
         x = np.atleast_2d(x)
         if not len(x):
             raise ValueError("x must hold at least one sample, got an empty batch")
-        # NaN and infinity show in the extremes, and both are wanted anyway.
-        low, high = float(x.min()), float(x.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            row, column = np.argwhere(~np.isfinite(x))[0]
-            raise ValueError(
-                f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
-            )
-        return x, max(-low, high)
+        return x
 
-    def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers, float]:
-        x, largest = self._check_inputs(x)
-        return x, class_numbers(t, len(x), len(self.params["b2"])), largest
+    def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
+        x = _finite(self._check_inputs(x))
+        return x, class_numbers(t, len(x), len(self.params["b2"]))
+
+
+def _finite(x: Array) -> Array:
+    """Return `x` (N, D) if all of it is finite."""
+    # NaN and infinity show in the extremes.
+    if not (np.isfinite(x.min()) and np.isfinite(x.max())):
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(
+            f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
+        )
+    return x
 
 
 def _check_step(h: float, largest: float) -> None:

@@ -185,6 +185,17 @@ def test_the_same_bits_on_any_workers(
     assert same_bits(grads, serial)
 
 
+@pytest.mark.parametrize("hidden", [9, 50])
+def test_the_same_bits_wherever_the_blocks_begin(make_net, make_batch, monkeypatch, hidden):
+    # Wide enough for the vectorised loops, and their remainders, to begin anywhere.
+    net, (x, t) = make_net(20, hidden), make_batch(30, 20)
+    serial = net.numerical_gradient(x, t)
+    monkeypatch.setattr("fastgrad.executors.Executor.pays", lambda self, seconds: True)
+    for blocks in (1, 2, 3, 7, 1000):
+        monkeypatch.setattr("fastgrad.engine.BLOCKS_PER_WORKER", blocks)
+        assert same_bits(net.numerical_gradient(x, t, workers=2), serial)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_parameters_keep_their_bits(make_net, make_batch, method):
     net, (x, t) = make_net(), make_batch()

@@ -5,48 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
+from fastgrad.kernels.sparse import layer
 
 TINY = 1e-7
-
-
-@jit
-def compress_kernel(X):
-    """Return the nonzero entries of `X`: where each row starts, their columns, their values."""
-    starts = np.zeros(X.shape[0] + 1, np.int64)
-    for n in range(X.shape[0]):
-        starts[n + 1] = starts[n] + np.count_nonzero(X[n])
-    columns = np.empty(starts[-1], np.int64)
-    values = np.empty(starts[-1])
-    k = 0
-    for n in range(X.shape[0]):
-        for i in range(X.shape[1]):
-            if X[n, i] != 0.0:
-                columns[k] = i
-                values[k] = X[n, i]
-                k += 1
-    return starts, columns, values
-
-
-@jit
-def layer(columns, values, first, last, A, out):
-    """Write the product of one compressed row with `A` to `out`.
-
-    Four inputs at a time: `out` is loaded and stored once for four fused multiplications, each
-    on a whole vector register.
-    """
-    out[:] = 0.0
-    k = first
-    while k + 4 <= last:
-        x0, x1, x2, x3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-        r0, r1, r2, r3 = A[columns[k]], A[columns[k + 1]], A[columns[k + 2]], A[columns[k + 3]]
-        for j in range(out.size):
-            out[j] += x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
-        k += 4
-    while k < last:
-        row = A[columns[k]]
-        for j in range(out.size):
-            out[j] += values[k] * row[j]
-        k += 1
 
 
 @jit
