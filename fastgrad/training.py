@@ -147,8 +147,8 @@ def train(
             history.loss.append(net.loss(x, t))
             if step % eval_every == 0 or step == iterations - 1:
                 history.evaluated.append(step)
-                history.train_accuracy.append(net.accuracy(x_train, t_train))
-                history.test_accuracy.append(net.accuracy(x_test, t_test))
+                history.train_accuracy.append(net.accuracy(x_train, t_train, workers=workers))
+                history.test_accuracy.append(net.accuracy(x_test, t_test, workers=workers))
                 history.seconds.append(time.perf_counter() - start)
                 if on_evaluation is not None:
                     on_evaluation(history)
