@@ -20,11 +20,14 @@ def loss_kernel(A1, A2, starts, columns, values, t, scratch):
     units = A1.shape[1]
     total = 0.0
     for n in range(t.size):
-        layer(columns, values, starts[n], starts[n + 1], A1, hidden[:units])
+        mine = slice(starts[n], starts[n + 1])
+        layer(columns[mine], values[mine], A1, hidden[:units])
         for j in range(units):
             hidden[j] = 1.0 / (1.0 + np.exp(-hidden[j]))
-        layer(every, hidden, 0, every.size, A2, scores)
-        highest = scores.max()
+        layer(every, hidden, A2, scores)
+        highest = scores[0]
+        for c in range(1, scores.size):  # scores.max() takes a second to compile
+            highest = max(highest, scores[c])
         mass = 0.0
         for c in range(scores.size):
             mass += np.exp(scores[c] - highest)

@@ -37,7 +37,9 @@ def hidden_units(a, z, slope):
 @jit
 def softmax(scores, p):
     """Write the softmax of one sample's scores to `p`."""
-    highest = scores.max()
+    highest = scores[0]
+    for c in range(1, scores.size):  # scores.max() takes a second to compile
+        highest = max(highest, scores[c])
     mass = 0.0
     for c in range(scores.size):
         p[c] = math.exp(scores[c] - highest)
@@ -61,10 +63,11 @@ def samples_kernel(starts, columns, values, A1, A2, V, t, reach, start, stop, st
     for n in range(start, stop):
         row = state[n - start]
         z = row[2 * H + 2 * C :]
-        layer(columns, values, starts[n], starts[n + 1], A1, a)
+        mine = slice(starts[n], starts[n + 1])
+        layer(columns[mine], values[mine], A1, a)
         hidden_units(a, z, slope)
         z[H] = 1.0
-        layer(every, z, 0, H + 1, A2, scores)
+        layer(every, z, A2, scores)
         softmax(scores, p)
         label = t[n]
         r = p[label] / (p[label] + TINY)

@@ -41,7 +41,7 @@ def compress_kernel(X):
 
 
 @jit
-def layer(columns, values, first, last, A, out):
+def layer(columns, values, A, out):
     """Write the product of one compressed row with `A` to `out`.
 
     Four inputs at a time: `out` is loaded and stored once for four fused multiplications, each
@@ -49,14 +49,14 @@ def layer(columns, values, first, last, A, out):
     where the processor has AVX2).
     """
     out[:] = 0.0
-    k = first
-    while k + 4 <= last:
+    k = 0
+    while k + 4 <= values.size:
         x0, x1, x2, x3 = values[k], values[k + 1], values[k + 2], values[k + 3]
         r0, r1, r2, r3 = A[columns[k]], A[columns[k + 1]], A[columns[k + 2]], A[columns[k + 3]]
         for j in range(out.size):
             out[j] += x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
         k += 4
-    while k < last:
+    while k < values.size:
         row = A[columns[k]]
         for j in range(out.size):
             out[j] += values[k] * row[j]
