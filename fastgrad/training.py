@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from fastgrad import executors
+from fastgrad import _blas, executors
 from fastgrad._files import replacing
 from fastgrad._typing import Array
 from fastgrad.two_layer_net import METHODS, TwoLayerNet
@@ -135,7 +135,8 @@ def train(
     choice = np.random.choice if rng is None else rng.choice
     history = History()
     start = time.perf_counter()
-    with tqdm(total=iterations, unit="step", disable=None if progress else True) as bar:
+    shown = None if progress else True
+    with _blas.one_thread(), tqdm(total=iterations, unit="step", disable=shown) as bar:
         for step in range(iterations):
             batch = choice(len(x_train), batch_size)
             x, t = x_train[batch], t_train[batch]
@@ -147,8 +148,8 @@ def train(
             history.loss.append(net.loss(x, t))
             if step % eval_every == 0 or step == iterations - 1:
                 history.evaluated.append(step)
-                history.train_accuracy.append(net.accuracy(x_train, t_train))
-                history.test_accuracy.append(net.accuracy(x_test, t_test))
+                history.train_accuracy.append(net.accuracy(x_train, t_train, workers=workers))
+                history.test_accuracy.append(net.accuracy(x_test, t_test, workers=workers))
                 history.seconds.append(time.perf_counter() - start)
                 if on_evaluation is not None:
                     on_evaluation(history)

@@ -7,17 +7,16 @@ import numbers
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgrad import executors, reference
+from fastgrad import _blas, executors, reference
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
-from fastgrad.objectives.network import FullNetwork, IncrementalNetwork
+from fastgrad.objectives.classes import BLOCK, UNSURE, Classes
+from fastgrad.objectives.incremental import IncrementalNetwork, Samples
+from fastgrad.objectives.network import FullNetwork, compress
 
 METHODS = ("incremental", "full", "naive")
 """The ways to the same central difference, fastest first."""
-
-ACCURACY_BLOCK = 1000
-"""Images that `accuracy` turns into float64 at a time: 6 MB, where 60,000 would take 376."""
 
 
 class TwoLayerNet:
@@ -90,7 +89,7 @@ class TwoLayerNet:
             If `x` is not numeric, does not have D features, is empty or not finite.
         """
         x = np.asarray(x)
-        y = self._forward(self._check_inputs(x)[0])
+        y = self._forward(_finite(self._check_inputs(x)))
         return y[0] if x.ndim == 1 else y
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -108,20 +107,41 @@ class TwoLayerNet:
         TypeError, ValueError
             As for `predict`, and if the labels do not fit, see `fastgrad.functions.class_numbers`.
         """
-        x, t, _ = self._check_batch(x, t)
+        x, t = self._check_batch(x, t)
         return mean_log_loss(self._forward(x), t)
 
-    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+    def accuracy(self, x: ArrayLike, t: ArrayLike, *, workers: int | None = None) -> float:
         """Return the share of samples whose likeliest class is the labelled one, from 0 to 1.
 
-        Takes what `loss` takes.
+        Parameters
+        ----------
+        x, t : array_like
+            As for `loss`; what is float32 or uint8 is not copied to float64.
+        workers : int, optional
+            How many threads at most, as for `numerical_gradient`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `loss`, and if `workers` is not a whole number other than 0.
+
+        Notes
+        -----
+        The likeliest class is that of `predict`. Most samples need only float32 to be sure of
+        it, see `fastgrad.objectives.classes`; the others are predicted.
         """
-        x, t, _ = self._check_batch(x, t)
-        right = 0
-        for start in range(0, len(x), ACCURACY_BLOCK):
-            block = slice(start, start + ACCURACY_BLOCK)
-            right += int(np.sum(np.argmax(self._forward(x[block]), axis=1) == t[block]))
-        return right / len(x)
+        x = self._check_inputs(x)
+        t = class_numbers(t, len(x), len(self.params["b2"]))
+        executor = executors.choose(workers, "threads")
+        with _blas.one_thread():
+            classes = differentiate(Classes(self.params, x), executor)[0]
+            unsure = np.flatnonzero(classes == UNSURE)
+            for start in range(0, len(unsure), BLOCK):
+                block = unsure[start : start + BLOCK]
+                if not np.isfinite(x[block]).all():
+                    _finite(x)
+                classes[block] = np.argmax(self._forward(x[block]), axis=1)
+        return int(np.count_nonzero(classes == t)) / len(x)
 
     def numerical_gradient(
         self,
@@ -171,23 +191,28 @@ class TwoLayerNet:
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-        x, t, largest = self._check_batch(x, t)
+        x = self._check_inputs(x)
+        t = class_numbers(t, len(x), len(self.params["b2"]))
         A1, A2 = self._layers()
-        _check_step(h, max(np.abs(A1).max(), np.abs(A2).max()))
+        _check_step(h, max(A1.max(), -A1.min(), A2.max(), -A2.min()))
         executor = executors.choose(workers, backend)
         if method == "naive":
+            x = _finite(x)
             return {
                 name: reference.numerical_gradient(
                     lambda _: mean_log_loss(self._forward(x), t), array, h=h
                 )
                 for name, array in self.params.items()
             }
-        objective = (
-            FullNetwork(A1, A2, x, t, h)
-            if method == "full"
-            else IncrementalNetwork(A1, A2, x, t, h, largest)
-        )
-        return objective.rows.unpack(differentiate(objective, executor)[0])
+        inputs = compress(x)
+        if not np.isfinite(inputs.largest):
+            _finite(x)
+        if method == "full":
+            full = FullNetwork(A1, A2, inputs, t, h)
+            return full.rows.unpack(differentiate(full, executor)[0])
+        samples = Samples(A1, A2, inputs, t, h)
+        rows = IncrementalNetwork(samples, differentiate(samples, executor)[0])
+        return rows.rows.unpack(differentiate(rows, executor)[0])
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -199,7 +224,7 @@ class TwoLayerNet:
         Like the book's, it leaves out the 1e-7 of the loss, and so differs from the derivative
         of `loss` by a factor ``p / (p + 1e-7)`` in samples whose true class has probability `p`.
         """
-        x, t, _ = self._check_batch(x, t)
+        x, t = self._check_batch(x, t)
         W2 = self.params["W2"]
         z = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
         dy = softmax(np.dot(z, W2) + self.params["b2"])
@@ -229,8 +254,8 @@ class TwoLayerNet:
         W1, b1, W2, b2 = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
         return np.vstack([W1, b1], dtype=np.float64), np.vstack([W2, b2], dtype=np.float64)
 
-    def _check_inputs(self, x: ArrayLike) -> tuple[Array, float]:
-        """Return `x` as (N, D), and ``max |x|``."""
+    def _check_inputs(self, x: ArrayLike) -> Array:
+        """Return `x` as (N, D), its values still to be checked by `_finite`."""
         x = np.asarray(x)
         features = len(self.params["W1"])
         if x.dtype.kind not in "iuf":
@@ -242,18 +267,22 @@ class TwoLayerNet:
         x = np.atleast_2d(x)
         if not len(x):
             raise ValueError("x must hold at least one sample, got an empty batch")
-        # NaN and infinity show in the extremes, and both are wanted anyway.
-        low, high = float(x.min()), float(x.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            row, column = np.argwhere(~np.isfinite(x))[0]
-            raise ValueError(
-                f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
-            )
-        return x, max(-low, high)
+        return x
 
-    def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers, float]:
-        x, largest = self._check_inputs(x)
-        return x, class_numbers(t, len(x), len(self.params["b2"])), largest
+    def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
+        x = _finite(self._check_inputs(x))
+        return x, class_numbers(t, len(x), len(self.params["b2"]))
+
+
+def _finite(x: Array) -> Array:
+    """Return `x` (N, D) if all of it is finite."""
+    # NaN and infinity show in the extremes.
+    if not (np.isfinite(x.min()) and np.isfinite(x.max())):
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(
+            f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
+        )
+    return x
 
 
 def _check_step(h: float, largest: float) -> None:

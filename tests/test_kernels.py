@@ -8,7 +8,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastgrad.kernels import curves, direct, forward
+from fastgrad.kernels import curves, direct, forward, samples
+from fastgrad.objectives.network import compress
 
 NO_JIT = """
 import numpy as np, fastgrad, numba
@@ -49,9 +50,9 @@ def test_one_specialisation_of_each_kernel(make_net, make_batch):
             net.numerical_gradient(np.asfortranarray(x), t.astype(np.uint8), h=h, method=method)
             net.numerical_gradient(x.astype(np.float32), np.eye(4)[t], h=h, method=method)
     for kernel in (
-        curves.moments_kernel,
-        curves.curves_kernel,
+        samples.samples_kernel,
         curves.rows_kernel,
+        curves.last_rows_kernel,
         direct.direct_kernel,
         forward.full_kernel,
     ):
@@ -59,7 +60,9 @@ def test_one_specialisation_of_each_kernel(make_net, make_batch):
 
 
 @pytest.mark.skipif(not hasattr(os, "uname") or os.uname().machine != "x86_64", reason="x86-64")
-@pytest.mark.parametrize("kernel", [curves.rows_kernel, curves.moments_kernel])
+@pytest.mark.parametrize(
+    "kernel", [curves.rows_kernel, curves.last_rows_kernel, samples.samples_kernel]
+)
 def test_the_inner_loops_are_vectorised(make_net, make_batch, kernel):
     net, (x, t) = make_net(), make_batch()
     net.numerical_gradient(x, t)
@@ -71,3 +74,23 @@ def test_the_inner_loops_are_vectorised(make_net, make_batch, kernel):
         pytest.skip("this processor has no FMA")
     packed = [line for line in assembly.splitlines() if "vfmadd" in line and "pd" in line]
     assert any("%ymm" in line or "%zmm" in line for line in packed)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])
+@pytest.mark.parametrize(
+    "x",
+    [[[0, 3, 0, 5], [0, 0, 0, 0], [7, 0, 0, 0]], [[0]], [[9]], [[1, 2], [3, 4]]],
+    ids=["mixed", "empty", "single", "full"],
+)
+def test_compressed_inputs_are_the_inputs(x, dtype):
+    inputs = compress(np.array(x, dtype))
+    starts, columns, values = inputs.entries
+    ones = np.ones((len(x), 1))
+    assert np.array_equal(inputs.dense(), np.hstack([np.array(x, float), ones]))
+    assert starts[-1] == len(columns) == len(values) == np.count_nonzero(x) + len(x)
+    assert inputs.largest == max(1, np.max(x))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_shows_in_the_largest_input(wrong):
+    assert not np.isfinite(compress(np.array([[0.0, wrong], [2.0, 0.0]])).largest)

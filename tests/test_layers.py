@@ -11,11 +11,12 @@ import fastgrad
 
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
-    {"_jit", "_typing", "_files", "datasets"},
+    {"_blas", "_jit", "_typing", "_files", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "objectives.base", "objectives.values", "steps"},
     {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
-    {"objectives.batched", "objectives", "executors"},
+    {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
+    {"objectives"},
     {"engine"},
     {"gradient", "two_layer_net"},
     {"training"},
@@ -71,10 +72,10 @@ def test_files_are_small():
 def test_import_is_light_and_compiles_nothing():
     code = """
 import sys, fastgrad
-from fastgrad.kernels import curves, direct, forward
-heavy = {"matplotlib", "pooch", "joblib", "requests"} & set(sys.modules)
+from fastgrad.kernels import curves, direct, forward, samples, sparse
+heavy = {"matplotlib", "pooch", "joblib", "requests", "threadpoolctl"} & set(sys.modules)
 assert not heavy, heavy
-for module in (curves, direct, forward):
+for module in (curves, direct, forward, samples, sparse):
     for value in vars(module).values():
         assert not getattr(value, "signatures", ()), value
 """

@@ -6,7 +6,7 @@ import pytest
 from conftest import largest_difference
 
 from fastgrad import series
-from fastgrad.objectives import network
+from fastgrad.objectives import incremental
 
 EPS = np.finfo(float).eps
 
@@ -54,7 +54,7 @@ def test_at_the_edge_of_the_switch_the_curves_keep_their_promise(
     W2 = net.params["W2"]
     h = largest_step(np.abs(x).max(), np.max(W2.max(axis=1) - W2.min(axis=1)))
     direct = []
-    monkeypatch.setattr(network, "_Direct", lambda *a: direct.append(a))
+    monkeypatch.setattr(incremental, "_Direct", lambda *a: direct.append(a))
     grads = net.numerical_gradient(x, t, h=h)
     assert not direct
     expected = book.central_difference(net.params, x, t, h, np.longdouble)
@@ -64,8 +64,8 @@ def test_at_the_edge_of_the_switch_the_curves_keep_their_promise(
 def test_beyond_the_switch_libm_is_used(make_net, make_batch, monkeypatch):
     net, (x, t) = make_net(), make_batch()
     calls = []
-    kernel = network.direct_kernel
-    monkeypatch.setattr(network, "direct_kernel", lambda *a: calls.append(a) or kernel(*a))
+    kernel = incremental.direct_kernel
+    monkeypatch.setattr(incremental, "direct_kernel", lambda *a: calls.append(a) or kernel(*a))
     net.numerical_gradient(x, t, h=1e-4)
     assert not calls
     net.numerical_gradient(x, t, h=1e-2)
@@ -75,6 +75,6 @@ def test_beyond_the_switch_libm_is_used(make_net, make_batch, monkeypatch):
 def test_the_curves_must_not_be_used_where_the_bound_says_no(make_net, make_batch, monkeypatch):
     # The bound is there for a reason: without it, a large step goes wrong.
     net, (x, t) = make_net(size=3.0), make_batch()
-    monkeypatch.setattr(network, "curves_are_exact", lambda *a: True)
+    monkeypatch.setattr(incremental, "curves_are_exact", lambda *a: True)
     expected = book.central_difference(net.params, x, t, 0.5)
     assert largest_difference(net.numerical_gradient(x, t, h=0.5), expected) > 1e-6

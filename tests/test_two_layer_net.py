@@ -7,6 +7,9 @@ from conftest import largest_difference, same_bits
 from tolerances import EXTENDED, REFERENCE
 
 from fastgrad import TwoLayerNet
+from fastgrad.engine import differentiate
+from fastgrad.executors import choose
+from fastgrad.objectives.classes import UNSURE, Classes
 
 METHODS = ("naive", "full", "incremental")
 
@@ -185,6 +188,17 @@ def test_the_same_bits_on_any_workers(
     assert same_bits(grads, serial)
 
 
+@pytest.mark.parametrize("hidden", [9, 50])
+def test_the_same_bits_wherever_the_blocks_begin(make_net, make_batch, monkeypatch, hidden):
+    # Wide enough for the vectorised loops, and their remainders, to begin anywhere.
+    net, (x, t) = make_net(20, hidden), make_batch(30, 20)
+    serial = net.numerical_gradient(x, t)
+    monkeypatch.setattr("fastgrad.executors.Executor.pays", lambda self, seconds: True)
+    for blocks in (1, 2, 3, 7, 1000):
+        monkeypatch.setattr("fastgrad.engine.BLOCKS_PER_WORKER", blocks)
+        assert same_bits(net.numerical_gradient(x, t, workers=2), serial)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_parameters_keep_their_bits(make_net, make_batch, method):
     net, (x, t) = make_net(), make_batch()
@@ -228,8 +242,72 @@ def test_accuracy_counts_and_goes_over_block_borders(make_net, make_batch, monke
     expected = np.mean(np.argmax(net.predict(x), axis=1) == t)
     assert 0 < expected < 1
     assert net.accuracy(x, t) == expected
-    monkeypatch.setattr("fastgrad.two_layer_net.ACCURACY_BLOCK", 7)
+    monkeypatch.setattr("fastgrad.objectives.classes.BLOCK", 7)
+    monkeypatch.setattr("fastgrad.two_layer_net.BLOCK", 7)
     assert net.accuracy(x, t) == expected
+
+
+def likeliest(net, x):
+    """Return what `accuracy` takes for the likeliest classes: it is right for no others."""
+    t = np.argmax(net.predict(x), axis=1)
+    assert net.accuracy(x, t) == 1
+    assert net.accuracy(x, (t + 1) % net.predict(x).shape[1]) == 0
+    return t
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-30, 0.01, 1.0, 2000.0])
+def test_accuracy_is_that_of_predict(make_net, make_batch, dtype, size):
+    net, (x, _) = make_net(30, 20, 10, size=size), make_batch(500, 30, largest=2.5)
+    likeliest(net, x.astype(dtype))
+
+
+@pytest.mark.parametrize("gap", [1e-11, 1e-8, 1e-7, 1e-6])
+def test_accuracy_where_only_float64_can_tell(make_net, make_batch, gap):
+    # Class 2 leads class 1 by less than float32 resolves, and so does 1 lead 2 in other samples.
+    net, (x, _) = make_net(30, 20, 3), make_batch(2000, 30)
+    net.params["W2"][:, 1] -= net.params["W2"][:, 1].mean()
+    net.params["W2"][:, 2] = net.params["W2"][:, 1] * (1 + gap)
+    net.params["W2"][:, 0] = -100.0
+    net.params["b2"][:] = 0.0
+    assert set(likeliest(net, x)) == {1, 2}
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-17, -1e-17])
+def test_accuracy_of_ties_is_that_of_argmax(make_net, make_batch, shift):
+    net, (x, _) = make_net(30, 20, 3), make_batch(200, 30)
+    for name in ("W2", "b2"):
+        net.params[name][:] = 0.0
+    net.params["b2"][1] = shift  # too little for the softmax to show
+    assert set(likeliest(net, x)) == {0}
+
+
+@pytest.mark.parametrize("name", ["W1", "W2"])
+def test_accuracy_where_float32_overflows(make_net, make_batch, name):
+    net, (x, _) = make_net(30, 20, 10), make_batch(50, 30)
+    net.params[name] *= 1e39
+    likeliest(net, x)
+    net, x = make_net(30, 20, 10), x * 1e39
+    likeliest(net, x)
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 50.0])
+@pytest.mark.parametrize("largest", [1.0, 255.0])
+def test_float32_is_sure_of_most_and_never_wrong(make_net, make_batch, size, largest):
+    net, (x, _) = make_net(30, 20, 10, size=size), make_batch(2000, 30, largest=largest)
+    classes = differentiate(Classes(net.params, x), choose(1, None))[0]
+    sure = classes != UNSURE
+    assert np.mean(sure) > 0.95
+    assert np.array_equal(classes[sure], np.argmax(net.predict(x), axis=1)[sure])
+
+
+def test_accuracy_on_any_workers(make_net, make_batch, monkeypatch):
+    net, (x, t) = make_net(), make_batch(500)
+    expected = net.accuracy(x, t)
+    monkeypatch.setattr("fastgrad.executors.Executor.pays", lambda self, seconds: True)
+    assert net.accuracy(x, t, workers=2) == expected
+    with pytest.raises(ValueError, match="workers must not be 0"):
+        net.accuracy(x, t, workers=0)
 
 
 BAD = [

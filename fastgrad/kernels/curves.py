@@ -23,27 +23,43 @@ HIGH = 0.5 + 0.25 * np.sqrt(2.0)
 
 
 @jit
-def moments_kernel(p, t, V, out):
-    """Write ``out[k-1, n, j] = sum_c p[n, c] (V[c, j] - V[t[n], j])^k / k!`` for k = 1 to 4.
+def unit_moments(p, label, V, out):
+    """Write ``out[k-1, j] = sum_c p[c] (V[c, j] - V[label, j])^k / k!`` of one sample, k = 1 to 4.
 
     These are the coefficients of T, the relative change of the softmax denominator, as a power
     series in the unit's change. They are shared by all rows of the layer.
     """
     out[:] = 0.0
-    for n in range(p.shape[0]):
-        label = t[n]
-        for c in range(p.shape[1]):
-            if c != label:
-                for j in range(V.shape[1]):
-                    lead = V[c, j] - V[label, j]
-                    term = p[n, c] * lead
-                    out[0, n, j] += term
-                    term *= lead * (1.0 / 2.0)
-                    out[1, n, j] += term
-                    term *= lead * (1.0 / 3.0)
-                    out[2, n, j] += term
-                    term *= lead * (1.0 / 4.0)
-                    out[3, n, j] += term
+    m1, m2, m3, m4 = out[0], out[1], out[2], out[3]
+    base = V[label]
+    for c in range(p.size):
+        if c != label:
+            v = V[c]
+            weight = p[c]
+            for j in range(base.size):
+                lead = v[j] - base[j]
+                term = weight * lead
+                m1[j] += term
+                term *= lead * (1.0 / 2.0)
+                m2[j] += term
+                term *= lead * (1.0 / 3.0)
+                m3[j] += term
+                term *= lead * (1.0 / 4.0)
+                m4[j] += term
+
+
+@jit
+def score_moments(p, label, out):
+    """Write what `unit_moments` does for the scores themselves, whose V is the identity."""
+    others = 0.0
+    for c in range(p.size):
+        if c != label:
+            others += p[c]
+    for k, factor in enumerate((1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0)):
+        for c in range(p.size):
+            out[k, c] = factor * p[c]
+        # Raising the label's score lowers all the others against it.
+        out[k, label] = factor * others * (-1.0 if k % 2 == 0 else 1.0)
 
 
 @jit
@@ -67,41 +83,69 @@ def quotient(d, sigmoidal, z, slope, r, m1, m2, m3, m4):
 
 
 @jit
-def curves_kernel(sigmoidal, z, slope, r, M, reach, out):
-    """Write c0 and c1, for d² in units of ``reach²``, to ``out[0]`` and ``out[1]`` (N, units).
+def curves(sigmoidal, z, slope, r, M, reach, out):
+    """Write the c0 of one sample's units, then their c1 for d² in units of ``reach²``, to `out`.
 
-    Parameters: the unit's output `z` and its ``slope = z (1 - z)`` (N, units), not read where
-    `sigmoidal` is false; ``r = p_t / (p_t + 1e-7)`` (N,); the moments `M` (4, N, units).
+    Parameters: the units' outputs `z` and their ``slope = z (1 - z)``, not read where `sigmoidal`
+    is false; ``r = p_t / (p_t + 1e-7)``; the moments `M` (4, units or more).
     """
+    units = out.size // 2
+    c0, c1 = out[:units], out[units:]
+    m1, m2, m3, m4 = M[0], M[1], M[2], M[3]
     near = reach * np.sqrt(LOW)
     far = reach * np.sqrt(HIGH)
-    for n in range(out.shape[1]):
-        for j in range(out.shape[2]):
-            m1, m2, m3, m4 = M[0, n, j], M[1, n, j], M[2, n, j], M[3, n, j]
-            first = quotient(near, sigmoidal, z[n, j], slope[n, j], r[n], m1, m2, m3, m4)
-            second = quotient(far, sigmoidal, z[n, j], slope[n, j], r[n], m1, m2, m3, m4)
-            rate = (second - first) / (HIGH - LOW)
-            out[0, n, j] = first - rate * LOW
-            out[1, n, j] = rate
+    for j in range(units):
+        first = quotient(near, sigmoidal, z[j], slope[j], r, m1[j], m2[j], m3[j], m4[j])
+        second = quotient(far, sigmoidal, z[j], slope[j], r, m1[j], m2[j], m3[j], m4[j])
+        rate = (second - first) * (1.0 / (HIGH - LOW))
+        c0[j] = first - rate * LOW
+        c1[j] = rate
 
 
 @jit
-def rows_kernel(X, largest, curves, start, stop, out):
+def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
 
-    Sixteen rows at a time: one cache line of X and the rows' sums stay in the first-level cache
-    while the samples pass by. Each row adds its samples in the same order whatever the block.
+    X is compressed; `state` is that of `fastgrad.kernels.samples`. Each row of the layer adds its
+    samples in the same order whatever the block. The innermost loop compiles to a `vmulpd`, a
+    `vfmadd231pd` and a `vaddpd` on ymm, two registers a turn, where the processor has AVX2.
     """
-    samples = X.shape[0]
-    c0 = curves[0]
-    c1 = curves[1]
+    samples = starts.size - 1
+    units = out.shape[1]
     out[:] = 0.0
-    for first in range(start, stop, 16):
-        for n in range(samples):
-            for i in range(first, min(first + 16, stop)):
-                x = X[n, i]
-                if x != 0.0:
-                    w0 = x / samples
-                    w1 = w0 * (x / largest) ** 2
-                    for j in range(out.shape[1]):
-                        out[i - start, j] += w0 * c0[n, j] + w1 * c1[n, j]
+    for n in range(samples):
+        c0 = state[n, :units]
+        c1 = state[n, units : 2 * units]
+        mine = columns[starts[n] : starts[n + 1]]
+        first = starts[n] + np.searchsorted(mine, start)
+        last = starts[n] + np.searchsorted(mine, stop)
+        for k in range(first, last):
+            w0 = values[k] / samples
+            w1 = w0 * (values[k] / largest) ** 2
+            row = out[columns[k] - start]
+            for j in range(units):
+                row[j] += w0 * c0[j] + w1 * c1[j]
+
+
+@jit
+def last_rows_kernel(units, state, start, stop, out):
+    """Write the same for the last layer, whose inputs are the hidden units and the bias's 1.
+
+    Vectorised over the rows of the block, since the classes are few; `largest` is 1.
+    """
+    samples = state.shape[0]
+    classes = out.shape[1]
+    sums = np.zeros((classes, stop - start))
+    for n in range(samples):
+        c0 = state[n, 2 * units : 2 * units + classes]
+        c1 = state[n, 2 * units + classes : 2 * (units + classes)]
+        z = state[n, 2 * (units + classes) + start : 2 * (units + classes) + stop]
+        for c in range(classes):
+            w0 = c0[c] / samples
+            w1 = c1[c] / samples
+            row = sums[c]
+            for j in range(z.size):
+                row[j] += z[j] * (w0 + w1 * (z[j] * z[j]))
+    for c in range(classes):
+        for j in range(stop - start):
+            out[j, c] = sums[c, j]

@@ -5,48 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
+from fastgrad.kernels.sparse import layer
 
 TINY = 1e-7
-
-
-@jit
-def compress_kernel(X):
-    """Return the nonzero entries of `X`: where each row starts, their columns, their values."""
-    starts = np.zeros(X.shape[0] + 1, np.int64)
-    for n in range(X.shape[0]):
-        starts[n + 1] = starts[n] + np.count_nonzero(X[n])
-    columns = np.empty(starts[-1], np.int64)
-    values = np.empty(starts[-1])
-    k = 0
-    for n in range(X.shape[0]):
-        for i in range(X.shape[1]):
-            if X[n, i] != 0.0:
-                columns[k] = i
-                values[k] = X[n, i]
-                k += 1
-    return starts, columns, values
-
-
-@jit
-def layer(columns, values, first, last, A, out):
-    """Write the product of one compressed row with `A` to `out`.
-
-    Four inputs at a time: `out` is loaded and stored once for four fused multiplications, each
-    on a whole vector register.
-    """
-    out[:] = 0.0
-    k = first
-    while k + 4 <= last:
-        x0, x1, x2, x3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-        r0, r1, r2, r3 = A[columns[k]], A[columns[k + 1]], A[columns[k + 2]], A[columns[k + 3]]
-        for j in range(out.size):
-            out[j] += x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
-        k += 4
-    while k < last:
-        row = A[columns[k]]
-        for j in range(out.size):
-            out[j] += values[k] * row[j]
-        k += 1
 
 
 @jit
@@ -59,11 +20,14 @@ def loss_kernel(A1, A2, starts, columns, values, t, scratch):
     units = A1.shape[1]
     total = 0.0
     for n in range(t.size):
-        layer(columns, values, starts[n], starts[n + 1], A1, hidden[:units])
+        mine = slice(starts[n], starts[n + 1])
+        layer(columns[mine], values[mine], A1, hidden[:units])
         for j in range(units):
             hidden[j] = 1.0 / (1.0 + np.exp(-hidden[j]))
-        layer(every, hidden, 0, every.size, A2, scores)
-        highest = scores.max()
+        layer(every, hidden, A2, scores)
+        highest = scores[0]
+        for c in range(1, scores.size):  # scores.max() takes a second to compile
+            highest = max(highest, scores[c])
         mass = 0.0
         for c in range(scores.size):
             mass += np.exp(scores[c] - highest)

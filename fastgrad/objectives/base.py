@@ -16,6 +16,16 @@ class Cost(NamedTuple):
     cpu: float
 
 
+class PlainArrays:
+    """What objectives share that only read plain arrays."""
+
+    shareable = True
+    dtype = np.dtype(float)
+
+    def verify(self) -> None:
+        """Nothing to verify: a copy of plain arrays is as good as the original."""
+
+
 class Objective(Protocol):
     """Something with parameters whose partial derivatives can be taken block by block.
 

@@ -1,0 +1,100 @@
+r"""The likeliest class of each sample, in float32 where that is sure to be the answer of float64.
+
+Let u = 2^-24 and ``g(k) = k u / (1 - k u)``. A sum of k products errs by at most g(k) times the
+sum of their absolute values, in whatever order it is taken (Higham, *Accuracy and Stability of
+Numerical Algorithms*, section 3.1). So, by Cauchy and Schwarz, and with the rounding of `x` and of
+the weights to float32 counted in:
+
+    pre-activation   da <= g(D + 4) (max_j \|w_j\| \|x\| + max \|b1\|)
+    hidden unit      dz_j <= z_j (1 - z_j) exp(da) da + 8 u
+    score            ds <= sum_j v_j dz_j + g(H + 4) (sum_j v_j + max \|b2\|)
+
+where ``v_j = max_c |W2[j, c]|``; the second, since over a way d a sigmoid's slope changes by a
+factor exp(\|d\|) at most. Two scores that are further apart than 2 ds stand in the right order. The
+code asks for 4 ds, which covers float64's own rounding, a thousand times smaller, and that of the
+estimate; and for 1e-12 more, since a softmax in float64 may make one of two closer scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastgrad._typing import Array, Floats
+from fastgrad.objectives.base import Cost, PlainArrays
+
+BLOCK = 1000
+"""Samples at a time: what is computed for them stays in the second-level cache."""
+
+UNSURE = -1.0
+
+
+def _g(k: int) -> float:
+    return k * 2.0**-24 / (1 - k * 2.0**-24)
+
+
+class Classes(PlainArrays):
+    """The class numbers of all samples as floats, `UNSURE` where float32 cannot tell.
+
+    One work item a sample. A sample whose values or scores are not finite is unsure.
+
+    Parameters
+    ----------
+    params : dict of ndarray
+        W1, b1, W2, b2.
+    x : ndarray, shape (N, D)
+        Copied to float32 block by block where it is not float32 already.
+    """
+
+    def __init__(self, params: dict[str, Array], x: Array) -> None:
+        self.items = self.size = len(x)
+        self._x = x
+        with np.errstate(over="ignore"):
+            W1, b1, W2, b2 = (params[name].astype(np.float32) for name in ("W1", "b1", "W2", "b2"))
+        self._layers = (W1, b1, np.ascontiguousarray(W2.T), b2[:, np.newaxis])
+        D, H = W1.shape
+        self._v = np.abs(W2).max(axis=1)
+        v, b1, b2 = (np.abs(array).max(axis=-1) for array in (params["W2"], b1, b2))
+        w = np.sqrt(np.sum(np.square(params["W1"]), axis=0, dtype=float).max())
+        # A pre-activation errs by at most shift[0] + shift[1] |x|. The 1e-30 is far more than what
+        # is lost to float32's underflow.
+        self._shift = (_g(D + 4) * b1 + 1e-30, _g(D + 4) * w)
+        self._floor = 8 * _g(1) * v.sum()
+        self._rest = self._floor + _g(H + 4) * (v.sum() + b2) + 1e-30
+
+    def span(self, block: range) -> slice:
+        """Return where the class numbers of `block` stand."""
+        return slice(block.start, block.stop)
+
+    def cost(self) -> Cost:
+        """Return an estimate: 0.02 ns for each multiplication."""
+        seconds = 2e-11 * self.items * self._layers[0].size
+        return Cost(seconds, seconds)
+
+    def partials(self, block: range, out: Floats) -> None:
+        """Write the block's class numbers."""
+        for start in range(block.start, block.stop, BLOCK):
+            stop = min(start + BLOCK, block.stop)
+            out[start - block.start : stop - block.start] = self._classes(self._x[start:stop])
+
+    def _classes(self, x: Array) -> Array:
+        W1, b1, W2, b2 = self._layers
+        # What overflows is not finite, and so never sure.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            x = np.ascontiguousarray(x, np.float32)
+            norms = np.sqrt(np.einsum("nd,nd->n", x, x))
+            z = np.dot(x, W1)
+            z += b1
+            np.exp(np.negative(z, out=z), out=z)
+            z += 1
+            np.reciprocal(z, out=z)
+            scores = np.dot(W2, z.T)  # (C, N): to compare a few long rows is quick
+            scores += b2
+            likeliest = scores.argmax(axis=0)
+            every = np.arange(len(x))
+            highest = scores[likeliest, every]
+            scores[likeliest, every] = -np.inf
+            margin = highest - scores.max(axis=0)
+            shift = self._shift[0] + self._shift[1] * norms
+            slopes = np.dot(z - z * z, self._v) + self._floor
+            sure = margin > 4 * (slopes * np.exp(shift) * shift + self._rest) + 1e-12
+        return np.where(sure, likeliest, UNSURE)

@@ -1,0 +1,168 @@
+"""The two-layer network as an objective: every perturbed loss from what the perturbation moves.
+
+The work has two stages, since all rows of the network read what `Samples` finds out about each
+sample; `IncrementalNetwork` is the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgrad._typing import Floats, Integers
+from fastgrad.functions import TINY, sigmoid, softmax
+from fastgrad.kernels.curves import last_rows_kernel, rows_kernel
+from fastgrad.kernels.direct import direct_kernel
+from fastgrad.kernels.samples import samples_kernel
+from fastgrad.objectives.base import Cost, PlainArrays
+from fastgrad.objectives.network import Inputs, rows_of
+from fastgrad.series import SCORE, SIGMOID, curves_are_exact
+
+
+class Samples(PlainArrays):
+    """The forward pass and the curves of each sample: one work item a sample.
+
+    Not parameters but rows of `fastgrad.kernels.samples` fill the "gradient": what all rows of the
+    network share is cut into blocks and spread as they are. Takes the parameters of `FullNetwork`.
+    """
+
+    def __init__(self, A1: Floats, A2: Floats, inputs: Inputs, t: Integers, h: float) -> None:
+        self.A1, self.A2, self.inputs, self.t, self.h = A1, A2, inputs, t, h
+        self.rows = rows_of(A1, A2)
+        H, C = A1.shape[1], A2.shape[1]
+        self.items = len(t)
+        self.width = 3 * H + 2 * C + 1
+        self.size = self.items * self.width
+        self.V = V = np.ascontiguousarray(A2[:-1].T)
+        spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
+        # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
+        self.reach = np.array(
+            [
+                h * inputs.largest * curves_are_exact(h, inputs.largest, spread, SIGMOID),
+                h * curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
+            ]
+        )
+
+    def span(self, block: range) -> slice:
+        """Return where the rows of `block` stand in the flat state."""
+        return slice(block.start * self.width, block.stop * self.width)
+
+    def cost(self) -> Cost:
+        """Return an estimate from the multiplications that are not by zero."""
+        nonzero = len(self.inputs.entries[2])
+        seconds = 0.2e-9 * nonzero * self.rows.hidden + 4e-9 * self.items * self.A2.size
+        return Cost(seconds, seconds)
+
+    def partials(self, block: range, out: Floats) -> None:
+        """Write the block's rows."""
+        network = (*self.inputs.entries, self.A1, self.A2, self.V, self.t, self.reach)
+        samples_kernel(*network, block.start, block.stop, out.reshape(-1, self.width))
+
+
+@dataclass(frozen=True)
+class _HiddenCurves:
+    """The first layer, its perturbed losses read from one curve for each sample and unit."""
+
+    inputs: Inputs
+    state: Floats
+    units: int
+
+    def partials(self, rows: range, out: Floats) -> None:
+        batch = (*self.inputs.entries, self.inputs.largest, self.state)
+        rows_kernel(*batch, rows.start, rows.stop, out)
+
+    def seconds(self) -> float:
+        return 0.4e-9 * len(self.inputs.entries[2]) * self.units
+
+
+@dataclass(frozen=True)
+class _ScoreCurves:
+    """The last layer, read from one curve for each sample and class."""
+
+    state: Floats
+    units: int
+    classes: int
+
+    def partials(self, rows: range, out: Floats) -> None:
+        last_rows_kernel(self.units, self.state, rows.start, rows.stop, out)
+
+    def seconds(self) -> float:
+        return 0.4e-9 * len(self.state) * self.units * self.classes
+
+
+@dataclass(frozen=True)
+class _Direct:
+    """A layer whose perturbed losses are each evaluated through libm."""
+
+    X: Floats
+    h: float
+    sigmoidal: bool
+    units: tuple[Floats, Floats, Floats]
+    V: Floats
+    output: tuple[Floats, Floats, Integers, Floats]
+
+    def partials(self, rows: range, out: Floats) -> None:
+        layer = (self.X, self.h, self.sigmoidal, *self.units, self.V, *self.output)
+        direct_kernel(*layer, rows.start, rows.stop, out)
+
+    def seconds(self) -> float:
+        return float(20e-9 * np.count_nonzero(self.X) * self.V.size)
+
+
+def _direct(samples: Samples) -> tuple[_Direct, _Direct]:
+    """Return both layers for the kernel of large steps; beside it the forward pass is free."""
+    t, h = samples.t, samples.h
+    X = samples.inputs.dense()
+    a = X @ samples.A1
+    Z = np.ones((len(t), a.shape[1] + 1))
+    Z[:, :-1] = sigmoid(a)
+    scores = Z @ samples.A2
+    p = softmax(scores)
+    r = p[np.arange(len(t)), t]
+    output = (scores, p, t, r / (r + TINY))
+    # exp(-|a|) keeps the slope z (1 - z) accurate where z rounds to 1.
+    small = np.exp(-np.abs(a))
+    units = (a, Z[:, :-1].copy(), small / (1 + small) ** 2)
+    return (
+        _Direct(X, h, True, units, samples.V, output),
+        _Direct(Z, h, False, (scores, p, p), np.eye(scores.shape[1]), output),
+    )
+
+
+class IncrementalNetwork(PlainArrays):
+    """Every perturbed loss from what the perturbation moves; see the kernels for the formulas.
+
+    The parameters are not kept and never perturbed.
+
+    Parameters
+    ----------
+    samples : Samples
+        What is perturbed, and the step.
+    state : ndarray of float64
+        What `samples` wrote.
+    """
+
+    def __init__(self, samples: Samples, state: Floats) -> None:
+        self.rows = samples.rows
+        self.items, self.size, self.span = self.rows.items, self.rows.size, self.rows.span
+        state = state.reshape(samples.items, samples.width)
+        H, C = self.rows.hidden, self.rows.classes
+        self._layers: list[_HiddenCurves | _ScoreCurves | _Direct] = [
+            _HiddenCurves(samples.inputs, state, H),
+            _ScoreCurves(state, H, C),
+        ]
+        if not samples.reach.all():
+            direct = _direct(samples)
+            for k in np.flatnonzero(samples.reach == 0):
+                self._layers[k] = direct[k]
+
+    def cost(self) -> Cost:
+        """Return an estimate from the multiplications that are not by zero."""
+        seconds = sum(layer.seconds() for layer in self._layers)
+        return Cost(seconds, seconds)
+
+    def partials(self, block: range, out: Floats) -> None:
+        """Write the block's partial derivatives."""
+        for layer, rows, where in self.rows.split(block):
+            self._layers[layer].partials(rows, out[where].reshape(len(rows), -1))
