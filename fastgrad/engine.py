@@ -11,17 +11,25 @@ import numpy as np
 from tqdm import tqdm
 
 from fastgrad._typing import Array
-from fastgrad.executors import BLOCKS_PER_WORKER, SERIAL, Executor
+from fastgrad.executors import SERIAL, Executor
 from fastgrad.objectives.base import Cost, Objective
-from fastgrad.partition import partition
+from fastgrad.partition import partition, taper
 
-BLOCK_SECONDS = 0.1
+BLOCK_SECONDS = 0.5
 """Longer blocks are cut: the bar moves, and an interrupt leaves little behind."""
 
 MOST_BLOCKS = 10_000
 
+Run = Callable[[Executor, list[range]], None]
+
+START_SECONDS = 0.05
+"""How often to look whether processes have started."""
+
 TRIAL_SECONDS = 0.02
 """Time, for each worker, after which threads have shown whether they help."""
+
+LEAST_FOR_TRIAL = 0.25
+"""Seconds of work beside which it does not matter if they do not."""
 
 
 def differentiate(
@@ -42,23 +50,53 @@ def differentiate(
         Show a bar with the time left.
     """
     gradient = np.empty(objective.size, objective.dtype)
+    items = range(objective.items)
     if executor.workers == 1 and not progress:
-        objective.partials(range(objective.items), gradient)
+        objective.partials(items, gradient)
         return gradient, executor
-    cost = objective.cost()
-    if not executor.pays(cost):
-        executor = SERIAL
     with tqdm(total=objective.size, unit="parameter", disable=not progress) as bar:
         run = partial(_run, objective, gradient, bar)
-        items = range(objective.items)
-        if executor.cold:
-            items = _until_started(run, executor, items, cost)
-        if executor.in_threads and not objective.shareable:
-            items, executor = _try_threads(run, executor, items, cost)
-        fewest = 1 if executor is SERIAL else executor.workers * BLOCKS_PER_WORKER
-        blocks = max(fewest, min(int(cost.wall / BLOCK_SECONDS), MOST_BLOCKS))
-        run(executor, partition(items, blocks))
+        cost = objective.cost()
+        if cost is None:
+            items, cost = _begin(run, items)
+        trial = executor.in_threads and not objective.shareable
+        if not (
+            executor.pays(cost) and cost.wall >= trial * LEAST_FOR_TRIAL and objective.prepare()
+        ):
+            executor = SERIAL
+        elif trial:
+            items, cost, executor = _try_threads(run, executor, items, cost)
+        elif executor.cold:
+            items, cost = _until_started(run, executor, items, cost)
+        run(executor, _blocks(items, executor, cost))
     return gradient, executor
+
+
+def _begin(run: Run, items: range) -> tuple[range, Cost]:
+    """Do some items here; return the rest, and what they cost if they are like those."""
+    blocks, spent = 0, 0.0
+    best = Cost(math.inf, math.inf)
+    # A first call may be slow: one tells enough only where it is long.
+    while items and (spent < 2e-3 or (blocks < 2 and spent < 0.5)):
+        count = 4 ** max(0, blocks - 1)  # 1, 1, 4, 16, ...
+        done, items = items[:count], items[count:]
+        wall, cpu = time.perf_counter(), time.process_time()
+        run(SERIAL, [done])
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        best = min(best, Cost(wall / len(done), cpu / len(done)))
+        blocks, spent = blocks + 1, spent + wall
+    return items, best.times(len(items))
+
+
+def _blocks(items: range, executor: Executor, cost: Cost) -> list[range]:
+    """Cut items into blocks that suit the executor."""
+    fewest = min(math.ceil(cost.wall / BLOCK_SECONDS), MOST_BLOCKS)
+    if executor is SERIAL:
+        return partition(items, max(1, fewest))
+    pace = max(cost.wall / max(len(items), 1), 1e-9)
+    most = -(-len(items) // max(1, fewest))
+    least = min(math.ceil(executor.overhead / 5 / pace), -(-len(items) // (2 * executor.workers)))
+    return taper(items, executor.workers, least, max(least, most))
 
 
 def _run(
@@ -69,28 +107,29 @@ def _run(
         bar.update(span.stop - span.start)
 
 
-def _until_started(
-    run: Callable[[Executor, list[range]], None], executor: Executor, items: range, cost: Cost
-) -> range:
-    """Work here while the processes start; return the items that are left for them."""
+def _until_started(run: Run, executor: Executor, items: range, cost: Cost) -> tuple[range, Cost]:
+    """Work here while the processes start; return what is left for them, and its cost."""
     starting = executor.start()
-    for block in partition(items, math.ceil(cost.wall / BLOCK_SECONDS)):
+    left = items
+    for block in partition(items, math.ceil(cost.wall / START_SECONDS)):
         if not starting.is_alive():
-            return range(block.start, items.stop)
+            break
         run(SERIAL, [block])
-    return items[:0]
+        left = range(block.stop, items.stop)
+    return left, cost.times(len(left) / len(items))
 
 
 def _try_threads(
-    run: Callable[[Executor, list[range]], None], executor: Executor, items: range, cost: Cost
-) -> tuple[range, Executor]:
-    """Run a few items in threads; return the rest, and how to go on.
+    run: Run, executor: Executor, items: range, cost: Cost
+) -> tuple[range, Cost, Executor]:
+    """Run a few items in threads; return the rest, its cost, and how to go on.
 
     Threads do not help where f holds the GIL, which nothing but a trial tells.
     """
     pace = cost.wall / len(items)
-    tried = items[: executor.workers * max(1, int(TRIAL_SECONDS / pace))]
+    count = executor.workers * max(1, int(TRIAL_SECONDS / pace))
+    tried, left = items[:count], items[count:]
     start = time.perf_counter()
     run(executor, partition(tried, executor.workers))
     faster = time.perf_counter() - start < 0.9 * pace * len(tried)
-    return items[len(tried) :], executor if faster else SERIAL
+    return left, cost.times(len(left) / len(items)), executor if faster else SERIAL

@@ -7,6 +7,7 @@ the time of ``import fastgrad``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import threading
@@ -28,18 +29,20 @@ NAMES = {"threads": THREADS, "processes": "loky"}
 OVERHEAD = {THREADS: 0.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
 
-START = 0.3
+START = 1.0
 """Seconds of this process's work that are lost while loky's processes start beside it."""
 
 KEPT = 250.0
 """Seconds for which loky keeps its processes (300), with a margin."""
 
-BLOCKS_PER_WORKER = 8
-"""Items may differ in cost (empty pixels are free): small blocks even that out."""
+TASKS_PER_WORKER = 8
+"""How many tasks a backend gets at a time that does not tell which of them are done."""
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _last_use: dict[tuple[str | None, int], float] = {}
+_missed: dict[tuple[str | None, int], float] = {}
+"""Seconds that processes would have saved if they had been there."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,21 @@ class Executor:
         """Tell whether spreading that work is clearly faster than doing it here."""
         if self.workers == 1:
             return False
-        from joblib import cpu_count
-
-        name = self.name
+        gain = 0.95 * cost.wall - self.overhead - cost.wall / self.workers
         # The workers of a cluster have cores of their own.
-        cores = cpu_count() if name in OVERHEAD else math.inf
-        overhead = OVERHEAD.get(name, 0.1) + (START if self.cold else 0.0)
-        return max(cost.wall / self.workers, cost.cpu / cores) + overhead < 0.95 * cost.wall
+        if gain > 0 and self.name in OVERHEAD:
+            gain = min(gain, 0.95 * cost.wall - self.overhead - cost.cpu / _cores())
+        if gain > 0 and self.cold:
+            # Processes are started once earlier calls together would have been worth it.
+            key = self.backend, self.workers
+            _missed[key] = gain + _missed.get(key, 0.0)
+            return _missed[key] > START
+        return gain > 0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that one call costs beside the work."""
+        return OVERHEAD.get(self.name, 0.1)
 
     @property
     def cold(self) -> bool:
@@ -140,6 +151,7 @@ class Executor:
         """Yield the results of all tasks, as they come where the backend can tell."""
         from joblib import Parallel, parallel_config
 
+        _register(self.backend)
         if self.backend == "dask":
             # `Parallel(backend="dask")` raises a TypeError in joblib 1.6; the context does not.
             with parallel_config("dask", n_jobs=self.workers):
@@ -152,11 +164,18 @@ class Executor:
             parallel = Parallel(**options, return_as="generator_unordered")
         except ValueError:  # This backend hands its results over at the end.
             parallel = Parallel(**options, pre_dispatch="all")
-            length = self.workers * BLOCKS_PER_WORKER
+            length = self.workers * TASKS_PER_WORKER
             for start in range(0, len(calls), length):
                 yield from parallel(calls[start : start + length])
         else:
             yield from parallel(calls)
+
+
+@functools.cache
+def _cores() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 SERIAL = Executor(1, None)
@@ -199,10 +218,12 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
 
 
 def _check_backend(backend: str) -> None:
-    from joblib import parallel
-
     if not isinstance(backend, str):
         raise TypeError(f"backend must be a name or None, got {backend!r}")
+    if backend in NAMES:
+        return
+    from joblib import parallel
+
     known = [*NAMES, *parallel.BACKENDS, *parallel.EXTERNAL_BACKENDS]
     known = sorted({name for name in known if name != THREADS})
     if backend not in known:
@@ -220,6 +241,9 @@ def _configured() -> bool:
 
 
 def _resolve(workers: int | None, backend: str | None, default: str) -> Executor:
+    name = NAMES.get(backend or default)
+    if "joblib" not in sys.modules and name and workers is not None and workers > 0:
+        return Executor(workers, name)  # Nothing is configured: joblib may not be needed at all.
     from joblib.parallel import get_active_backend
 
     active, configured_workers = get_active_backend(prefer="processes")
@@ -230,11 +254,16 @@ def _resolve(workers: int | None, backend: str | None, default: str) -> Executor
     if backend is None and not chosen:
         backend = default
     name = None if backend is None else NAMES.get(backend, backend)
+    _register(name)
+    return Executor(_count(workers or configured_workers, name), name)
+
+
+def _register(name: str | None) -> None:
+    """Make our own backend known to joblib."""
     if name == THREADS:
         from fastgrad import _low_latency
 
         _low_latency.register(THREADS)
-    return Executor(_count(workers or configured_workers, name), name)
 
 
 def _count(workers: int | None, name: str | None) -> int:

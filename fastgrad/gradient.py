@@ -133,9 +133,9 @@ def numerical_gradient(
     -----
     Costs two evaluations of f a coordinate for "central", one for "forward" and "backward" and one
     in all, four and six for "five-point" and "six-point"; one more with `bounds` or
-    `full_output`, for a compiled f one or two more. Where work may be spread, up to three
-    evaluations tell whether that pays, and each worker makes one to prove that its copy of f sees
-    its copy of x.
+    `full_output`, for a compiled f one or two more. Where work is spread, one more here and one in
+    each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told by
+    the time that the first coordinates take.
 
     Workers use as many BLAS threads as the caller: the bits of a matrix product depend on that
     number. For an f that spends its time in BLAS, call inside
@@ -242,8 +242,8 @@ def _with(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], Any]:
 
 def _compiled(f: object) -> bool:
     """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
-    numba = sys.modules.get("numba")
-    return numba is not None and numba.extending.is_jitted(f)
+    dispatcher = sys.modules.get("numba.core.dispatcher")
+    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
 
 
 def _driven(

@@ -9,10 +9,12 @@ whatever was one object is one object again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,33 +58,35 @@ def arrive() -> None:
 
 def partials(parcel: Parcel, block: range) -> tuple[range, Array]:
     """Return a block and its partial derivatives, in a worker."""
-    with _thread_pools(parcel):
-        objective = _unpack(parcel)
+    if getattr(_received, "token", None) != parcel.token:
+        _receive(parcel)
+    objective = _received.objective
+    with _received.limits():
         span = objective.span(block)
         out = np.empty(span.stop - span.start, objective.dtype)
         objective.partials(block, out)
         return block, out
 
 
-def _unpack(parcel: Parcel) -> Objective:
-    """Return the objective of a parcel, unpickled and verified once a worker, not once a block."""
+def _receive(parcel: Parcel) -> None:
+    """Unpickle and verify the objective: once a worker, not once a block."""
     import cloudpickle
 
-    if getattr(_received, "token", None) != parcel.token:
-        objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
+    objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
+    limits = _thread_limits(parcel)
+    with limits():
         objective.verify()
-        _received.objective, _received.token = objective, parcel.token
-    received: Any = _received.objective
-    return received  # type: ignore[no-any-return]
+    _received.objective, _received.limits, _received.token = objective, limits, parcel.token
 
 
-def _thread_pools(parcel: Parcel) -> contextlib.AbstractContextManager[Any]:
-    """Give BLAS as many threads as it has where the call came from.
+def _thread_limits(parcel: Parcel) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Return what gives BLAS as many threads as it has where the call came from.
 
     A product's bits depend on that number. joblib gives its processes fewer.
     """
     import threadpoolctl
 
     if parcel.pid == os.getpid():
-        return contextlib.nullcontext()
-    return threadpoolctl.threadpool_limits(limits=parcel.threads)  # type: ignore[no-any-return]
+        return contextlib.nullcontext
+    # Looking for the libraries takes a millisecond: not for every block.
+    return functools.partial(threadpoolctl.ThreadpoolController().limit, limits=parcel.threads)

@@ -17,3 +17,23 @@ def partition(items: range, blocks: int) -> list[range]:
     """
     blocks = min(len(items), blocks)
     return [items[k * len(items) // blocks : (k + 1) * len(items) // blocks] for k in range(blocks)]
+
+
+def taper(items: range, workers: int, least: int, most: int) -> list[range]:
+    """Return contiguous blocks that get shorter, so that all workers finish together.
+
+    Each is half a worker's share of what is left, but at least `least` and at most `most`
+    items: guided self-scheduling (C. D. Polychronopoulos and D. J. Kuck, IEEE Transactions on
+    Computers C-36 (1987), 1425-1439), halved for cores that differ in speed.
+
+    Examples
+    --------
+    >>> [len(block) for block in taper(range(100), 2, 5, 20)]
+    [20, 20, 15, 12, 9, 6, 5, 5, 5, 3]
+    """
+    blocks = []
+    while items:
+        length = min(max(-(-len(items) // (2 * workers)), least), most)
+        blocks.append(items[:length])
+        items = items[length:]
+    return blocks

@@ -18,13 +18,14 @@ BOOK_STEP = 1e-4
 
 
 class Plan(NamedTuple):
-    """What to evaluate for some coordinates, one row each.
+    """What to evaluate for some coordinates: one row each, or one row for all of them.
 
-    ``points[r, k]`` is the value that coordinate r takes in evaluation k of its formula,
+    ``x[r] + moves[r, k]`` is the value that coordinate r takes in evaluation k of its formula,
     ``formulas[which[r]].moves[k]``; the sum of weights times values is divided by ``h[r]``.
+    `moves` has the dtype of x, shorter formulas are padded.
     """
 
-    points: Array
+    moves: Array
     h: Floats
     which: Integers
 
@@ -70,17 +71,57 @@ class Steps:
         order = stencil.order
         sided = (one_sided(order, +1), one_sided(order, -1)) if self.bounds else ()
         self.formulas = (stencil, *sided)
-        self.counts, self._moves, self.weights = _tables(self.formulas)
+        self.counts, self._offsets, self.weights, self._centers = _tables(self.formulas)
         self._validate(parameters)
 
     @property
     def needs_value(self) -> bool:
         """Whether a formula uses f(x) itself, which is then evaluated once for all coordinates."""
-        return any(formula.center for formula in self.formulas)
+        return any(self._centers)
 
     def shared(self, value: float) -> Floats:
         """Return for each formula its weight of f(x) times that value."""
-        return np.array([f.center * value if f.center else 0.0 for f in self.formulas])
+        return np.array([center * value if center else 0.0 for center in self._centers])
+
+    def evaluated(self, plan: Plan, rows: int) -> Array:
+        """Tell which moves of a plan are no padding, shape (rows, width)."""
+        counts = self.counts[plan.which, np.newaxis]
+        width = self.weights.shape[1]
+        return np.broadcast_to(np.arange(width) < counts, (rows, width))
+
+    def points(self, x: Array, plan: Plan) -> list[list[float]]:
+        """Return for each coordinate of a plan the values that it takes."""
+        points: list[list[float]] = (x[:, np.newaxis] + plan.moves).tolist()
+        if len(self.formulas) == 1:
+            return points
+        counts = self.counts[plan.which].tolist()
+        return [row[:count] for row, count in zip(points, counts, strict=True)]
+
+    def combine(self, plan: Plan, values: Array, out: Array, value: float) -> None:
+        """Write the derivatives of a plan's coordinates to `out`.
+
+        Parameters
+        ----------
+        plan : Plan
+            What was evaluated.
+        values : ndarray
+            f for all moves of the plan that are `evaluated`.
+        out : ndarray
+            One element a coordinate.
+        value : float
+            f(x), where a formula needs it.
+        """
+        if len(self.formulas) == 1:
+            columns = values.reshape(len(out), -1)
+        else:
+            columns = np.zeros((len(out), self.weights.shape[1]), values.dtype)
+            columns[self.evaluated(plan, len(out))] = values
+        weights = self.weights[plan.which]
+        totals = self.shared(value)[plan.which]
+        # Term by term, as the formula is written: a matrix product would round differently.
+        for k in range(columns.shape[1]):
+            totals = totals + weights[:, k] * columns[:, k]
+        out[:] = totals / plan.h
 
     def uniform(self, x: Array) -> bool:
         """Tell whether all coordinates of an array share one step and one formula."""
@@ -88,17 +129,16 @@ class Steps:
 
     def plan(self, parameters: Parameters, leaf: int, indices: range) -> Plan:
         """Return what to evaluate for these coordinates of a leaf."""
-        x = parameters.leaves[leaf].flat[indices.start : indices.stop]
-        if self.uniform(x):
-            step = self.h or BOOK_STEP
-            points = _shifted(x, self._moves[0] * step)
-            return Plan(points, np.full(len(x), step), np.zeros(len(x), np.int64))
+        array = parameters.leaves[leaf]
+        if self.uniform(array):
+            return _one_for_all(self.formulas[0], self.h or BOOK_STEP, array.dtype)
+        x = array.flat[indices.start : indices.stop]
         h = self._preferred(x)
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
             lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
             self._fit(x, h, which, lower, upper)
-        return Plan(_shifted(x, self._moves[which] * h[:, None]), h, which)
+        return Plan(_moves(self._offsets[which], h, x.dtype), h, which)
 
     def used(self, parameters: Parameters) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
@@ -114,7 +154,7 @@ class Steps:
         if self.bounds is None:
             return int(self.counts[0]) * parameters.size
         return sum(
-            int(self.counts[self.plan(parameters, leaf, indices).which].sum())
+            int(self.evaluated(self.plan(parameters, leaf, indices), len(indices)).sum())
             for leaf, indices, _ in parameters.pieces(range(parameters.size))
         )
 
@@ -149,7 +189,7 @@ class Steps:
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
         step = self.h or BOOK_STEP
-        if all(self.uniform(leaf) and _all_move(leaf, step) for leaf in parameters.leaves):
+        if all([self.uniform(leaf) and _all_move(leaf, step) for leaf in parameters.leaves]):
             return
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
@@ -158,23 +198,26 @@ class Steps:
             if self.bounds is not None:
                 lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
                 refuse(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
-            points, h, _ = self.plan(parameters, leaf, indices)
+            moves, h, _ = self.plan(parameters, leaf, indices)
             refuse(
-                points[:, 0] == x,
+                x + moves[:, 0] == x,
                 "= {x} does not move by the step {h:.3g}: x + h == x in " + str(x.dtype) + "; pass "
                 "a larger h, wider bounds or a more precise dtype",
-                h,
+                np.broadcast_to(h, x.shape),
             )
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats]:
-    """Return how many moves each formula has, and the moves and weights, padded with zeros."""
+def _tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tuple[float, ...]]:
+    """Return how many moves each formula has, their offsets and weights, padded with zeros.
+
+    And, last, the weights of f(x) itself.
+    """
     counts = np.array([len(formula.moves) for formula in formulas])
-    moves, weights = np.zeros((2, len(formulas), counts.max()))
+    offsets, weights = np.zeros((2, len(formulas), counts.max()))
     for k, formula in enumerate(formulas):
-        moves[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
-    return counts, moves, weights
+        offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
+    return counts, offsets, weights, tuple(formula.center for formula in formulas)
 
 
 def _checked(h: float | None) -> float | None:
@@ -200,15 +243,23 @@ def _pairs(
     return list(zip(*sides, strict=True))
 
 
-def _shifted(x: Array, moves: Floats) -> Array:
-    """Return x plus the moves, one row for each coordinate, rounded as x stores it."""
-    points: Array = x[:, None] + moves.astype(x.dtype, copy=False)
-    return points
+def _moves(offsets: Floats, h: Floats, dtype: np.dtype[Any]) -> Array:
+    """Return the moves that offsets mean, one row for each step, as x stores them."""
+    moves: Array = (offsets * h[:, np.newaxis]).astype(dtype.newbyteorder("="), copy=False)
+    return moves
+
+
+@functools.lru_cache(maxsize=64)
+def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
+    step = np.array([h])
+    _, offsets, _, _ = _tables((formula,))
+    return Plan(_moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 
 def _inside(x: Array, h: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Array:
     """Tell where all points of the formula lie within the bounds."""
-    points = _shifted(x, np.multiply.outer(h, [offset for offset, _ in formula.moves]))
+    offsets = np.array([offset for offset, _ in formula.moves])
+    points = x[:, np.newaxis] + _moves(offsets, h, x.dtype)
     inside: Array = (points.max(axis=1) <= upper) & (points.min(axis=1) >= lower)
     return inside
 
@@ -226,8 +277,8 @@ def _room(x: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Floats:
 
 def _all_move(x: Array, h: float) -> bool:
     """Tell whether all of x is finite and moves by h: one look at the largest entry."""
-    largest = np.abs(x).max(initial=0)
-    return bool(math.isfinite(largest) and largest + x.dtype.type(h) != largest)
+    largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
+    return math.isfinite(largest) and bool(largest + x.dtype.type(h) != largest)
 
 
 def _refuse(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
+import time
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ Leaf = tuple[str, Array]
 FLOAT64 = np.dtype(float)
 
 PIECE = 1024
-"""Coordinates that are planned at a time: memory stays flat, and NumPy's overhead is shared."""
+"""Coordinates that are planned at a time, at most: memory stays flat."""
+
+PIECE_SECONDS = 0.1
 
 
 class Parameters:
@@ -58,34 +60,37 @@ class Parameters:
 
     def __init__(self, x: Any) -> None:
         self.x = _writable(x, "x")
-        names_and_leaves = list(_walk(self.x, "x"))
-        self._names = [name for name, _ in names_and_leaves]
-        self.leaves = [leaf for _, leaf in names_and_leaves]
-        self._starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
+        named = dict(_walk(self.x, "x"))
+        self._names, self.leaves = list(named), list(named.values())
+        self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
         self.size = self._starts[-1]
-        self.dtype = functools.reduce(
-            np.promote_types, {leaf.dtype for leaf in self.leaves} - {FLOAT64}, FLOAT64
-        )
+        dtypes = {leaf.dtype for leaf in self.leaves}
+        self.dtype = np.result_type(FLOAT64, *dtypes) if dtypes - {FLOAT64} else FLOAT64
 
     def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
         """Yield (leaf, flat indices within the leaf, where they stand in the block)."""
-        for k, start in enumerate(self._starts[:-1]):
-            first, last = max(block.start, start), min(block.stop, self._starts[k + 1])
+        for k, (start, stop) in enumerate(pairwise(self._starts)):
+            first, last = max(block.start, start), min(block.stop, stop)
             if first < last:
                 where = slice(first - block.start, last - block.start)
                 yield k, range(first - start, last - start), where
 
     def pieces(self, block: range, length: int = PIECE) -> Iterator[tuple[int, range, slice]]:
-        """Yield what `split` does, cut into pieces of at most `length` coordinates."""
-        length = min(length, PIECE)
+        """Yield what `split` does, cut into pieces.
+
+        The first has at most `length` coordinates. The length then follows the time that the
+        caller takes for a piece, about `PIECE_SECONDS`: what goes wrong is told soon, an interrupt
+        is heard, and the overhead of a piece is shared by up to `PIECE` coordinates.
+        """
         for leaf, indices, where in self.split(block):
-            if len(indices) <= length:
-                yield leaf, indices, where
-                continue
-            for start in range(0, len(indices), length):
-                part = indices[start : start + length]
-                first = where.start + start
-                yield leaf, part, slice(first, first + len(part))
+            first = where.start
+            while indices:
+                piece, indices = indices[: min(length, PIECE)], indices[min(length, PIECE) :]
+                start = time.perf_counter()
+                yield leaf, piece, slice(first, first + len(piece))
+                seconds = time.perf_counter() - start
+                first += len(piece)
+                length = max(1, int(len(piece) * PIECE_SECONDS / max(seconds, 1e-9)))
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
@@ -103,11 +108,11 @@ class Parameters:
 
     def assemble(self, vector: Array) -> Any:
         """Return the long vector in the structure of `x`, with its shapes and dtypes."""
-        pieces = iter(
-            vector[start : start + leaf.size].reshape(leaf.shape).astype(leaf.dtype, copy=False)
-            for leaf, start in zip(self.leaves, self._starts, strict=False)
-        )
-        return _rebuild(self.x, pieces)
+        pieces = [
+            vector[start:stop].reshape(leaf.shape).astype(leaf.dtype, copy=False)
+            for leaf, (start, stop) in zip(self.leaves, pairwise(self._starts), strict=True)
+        ]
+        return _rebuild(self.x, iter(pieces))
 
     def spread(self, value: Any, argument: str) -> list[Array]:
         """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from fastgrad import TwoLayerNet
+from fastgrad import TwoLayerNet, engine
+from fastgrad.executors import Executor
+from fastgrad.objectives.base import Cost
 
 # The first example may compile something.
 settings.register_profile("fastgrad", deadline=None, database=None)
@@ -12,6 +14,15 @@ settings.load_profile("fastgrad")
 @pytest.fixture
 def rng():
     return np.random.default_rng(20)
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Spread all work, however short, and trust threads."""
+    monkeypatch.setattr(Executor, "pays", lambda self, cost: self.workers > 1)
+    monkeypatch.setattr(Executor, "cold", False)
+    monkeypatch.setattr(engine, "_begin", lambda run, items: (items, Cost(1.0, 1.0)))
+    monkeypatch.setattr(engine, "_try_threads", lambda run, executor, *work: (*work, executor))
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ argument: `numerical_gradient(lambda W: net.loss(x, t), net.params["W1"])`.
 import numpy as np
 import pytest
 
-from fastgrad import engine, numerical_gradient, reference
-from fastgrad.executors import Executor
+from fastgrad import numerical_gradient, reference
 from fastgrad.functions import cross_entropy_error, softmax
 
 
@@ -85,13 +84,10 @@ def convolutional(rng):
 
 
 @pytest.fixture(params=["serial", "threads", "processes"])
-def workers(request, monkeypatch):
+def workers(request):
     if request.param == "serial":
         return {}
-    monkeypatch.setattr(Executor, "pays", lambda self, cost: self.workers > 1)
-    monkeypatch.setattr(
-        engine, "_try_threads", lambda run, executor, items, cost: (items, executor)
-    )
+    request.getfixturevalue("always")
     return {"workers": 2, "backend": request.param}
 
 

@@ -11,7 +11,6 @@ import pytest
 from test_train_script import SCRIPT, losses
 
 from fastgrad import numerical_gradient
-from fastgrad.executors import Executor
 
 distributed = pytest.importorskip("distributed")
 
@@ -36,8 +35,7 @@ def cluster():
 
 
 @pytest.fixture
-def on_dask(cluster, monkeypatch):
-    monkeypatch.setattr(Executor, "pays", lambda self, cost: self.workers > 1)
+def on_dask(cluster, always):
     with joblib.parallel_config("dask"):
         yield
 

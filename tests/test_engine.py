@@ -29,6 +29,9 @@ class Squares:
     def cost(self):
         return Cost(self.length, self.length)
 
+    def prepare(self):
+        return True
+
     def verify(self):
         pass
 
@@ -120,9 +123,12 @@ def test_a_worker_of_joblib_stays_serial(backend):
 
 
 def test_the_objective_is_unpickled_once_a_worker():
-    parcel = parcels.pack(Squares(3))
-    assert parcels._unpack(parcel) is parcels._unpack(parcel)
-    assert parcels._unpack(parcels.pack(Squares(3))) is not parcels._unpack(parcel)
+    received = []
+    for parcel in (parcels.pack(Squares(3)), parcels.pack(Squares(3))):
+        for block in (range(2), range(2, 3)):
+            parcels.partials(parcel, block)
+            received.append(parcels._received.objective)
+    assert received[0] is received[1] is not received[2] is received[3]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -10,6 +10,7 @@ from fastgrad import TwoLayerNet
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
 from fastgrad.objectives.classes import UNSURE, Classes
+from fastgrad.partition import partition
 
 METHODS = ("naive", "full", "incremental")
 
@@ -195,7 +196,8 @@ def test_the_same_bits_wherever_the_blocks_begin(make_net, make_batch, monkeypat
     serial = net.numerical_gradient(x, t)
     monkeypatch.setattr("fastgrad.executors.Executor.pays", lambda self, seconds: True)
     for blocks in (1, 2, 3, 7, 1000):
-        monkeypatch.setattr("fastgrad.engine.BLOCKS_PER_WORKER", blocks)
+        cut = lambda items, *_, blocks=blocks: partition(items, blocks)  # noqa: E731
+        monkeypatch.setattr("fastgrad.engine.taper", cut)
         assert same_bits(net.numerical_gradient(x, t, workers=2), serial)
 
 

@@ -15,12 +15,20 @@ class Cost(NamedTuple):
     wall: float
     cpu: float
 
+    def times(self, factor: float) -> Cost:
+        """Return what `factor` times the work costs; nothing costs nothing."""
+        return Cost(self.wall * factor, self.cpu * factor) if factor else Cost(0.0, 0.0)
+
 
 class PlainArrays:
     """What objectives share that only read plain arrays."""
 
     shareable = True
     dtype = np.dtype(float)
+
+    def prepare(self) -> bool:
+        """Nothing to prepare: plain arrays can be copied."""
+        return True
 
     def verify(self) -> None:
         """Nothing to verify: a copy of plain arrays is as good as the original."""
@@ -55,11 +63,14 @@ class Objective(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Of the gradient."""
 
-    def cost(self) -> Cost:
-        """Return about what all items cost."""
+    def cost(self) -> Cost | None:
+        """Return about what all items cost; None where only doing some of them can tell."""
+
+    def prepare(self) -> bool:
+        """Get ready to be copied, and tell whether that is possible."""
 
     def verify(self) -> None:
-        """Raise if this object is a copy that does not work; `cost` was called before."""
+        """Raise if this object is a copy that does not work, of one that was prepared."""
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives to `out`, a vector as long as the block's span."""

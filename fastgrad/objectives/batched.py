@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastgrad._typing import Array, Floats
-from fastgrad.objectives.base import Cost
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import explain, not_finite
-from fastgrad.steps import Plan, Steps
+from fastgrad.objectives.values import explain
+from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
 BATCH_BYTES = 2**26
 """Memory for the points of one batch, 64 MiB."""
 
-LEAST_POINTS, BATCHES = 64, 8
+LEAST_POINTS, BATCHES = 64, 32
 """A batch has at least so many points, and there are about so many batches to share."""
 
 
@@ -57,19 +55,6 @@ class Batched(BlackBox):
     def _now(self) -> float:
         return float(self._values(self.parameters.leaves[0][None])[0])
 
-    def cost(self) -> Cost:
-        """Return about what all batches cost, judged by batches of one and of eight points."""
-        total = self.steps.evaluations(self.parameters)
-        with self._all_moved():
-            self._trial()
-            one = self._trial()
-            start = time.perf_counter()
-            self._values(np.stack([self.parameters.leaves[0]] * 8))
-            eight = time.perf_counter() - start
-        self.evaluations += 8
-        wall = self.items * one.wall + total * max(eight - one.wall, 0.0) / 7
-        return Cost(wall, wall * one.cpu / one.wall)
-
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
         (x,) = self.parameters.leaves
@@ -78,49 +63,28 @@ class Batched(BlackBox):
         rows[:] = x.reshape(-1)
         for item in block:
             span = self.span(range(item, item + 1))
-            start = span.start - block.start * self.length
-            out[start : start + span.stop - span.start] = self._batch(
-                range(span.start, span.stop), rows
-            )
+            where = slice(*(end - block.start * self.length for end in (span.start, span.stop)))
+            self._batch(range(span.start, span.stop), rows, out[where])
 
-    def _batch(self, indices: range, rows: Array) -> Floats:
+    def _batch(self, indices: range, rows: Array, out: Array) -> None:
         (x,) = self.parameters.leaves
         plan = self.steps.plan(self.parameters, 0, indices)
-        counts = self.steps.counts[plan.which]
         # One row for each evaluation: which coordinate it moves, and which of its moves it is.
-        coordinates = np.repeat(np.arange(len(indices)), counts)
-        moves = np.arange(len(coordinates)) - np.repeat(np.cumsum(counts) - counts, counts)
+        coordinates, moves = np.nonzero(self.steps.evaluated(plan, len(indices)))
         moved = np.arange(len(coordinates)), indices.start + coordinates
-        rows[moved] = plan.points[coordinates, moves]
+        saved = x.flat[indices.start : indices.stop]
+        rows[moved] = (saved[:, np.newaxis] + plan.moves)[coordinates, moves]
         points = rows[: len(coordinates)].reshape(-1, *x.shape)
         points.flags.writeable = False
-        values = self._checked(points, plan, indices, coordinates, moves)
-        rows[moved] = x.flat[indices.start : indices.stop][coordinates]
-        totals = self.steps.shared(self.value)[plan.which]
-        np.add.at(totals, coordinates, self.steps.weights[plan.which[coordinates], moves] * values)
-        return totals / plan.h
-
-    def _checked(
-        self, points: Array, plan: Plan, indices: range, coordinates: Array, moves: Array
-    ) -> Floats:
-        """Return f of a batch; where it raises or is not finite, say which coordinate moved."""
-        flat = self.parameters.leaves[0].flat
-
-        def where(row: int) -> str:
-            i = indices.start + int(coordinates[row])
-            point = plan.points[coordinates[row], moves[row]].item()
-            return self.parameters.moved(0, i, flat[i].item(), point)
-
         try:
             values = self._values(points)
         except Exception as error:
-            explain(error, f"{len(points)} points, from {where(0)} to {where(-1)}")
+            first, last = (self._place(0, indices, plan, k) for k in (0, -1))
+            explain(error, f"{len(points)} points, from {first} to {last}")
             raise
-        bad = ~np.isfinite(values)
-        if bad.any() and not self.keep:
-            row = int(bad.argmax())
-            raise not_finite(values[row], where(row))
-        return values
+        self._check_finite(0, indices, plan, values)
+        rows[moved] = saved[coordinates]
+        self.steps.combine(plan, values, out, self.value)
 
     def _values(self, batch: Array) -> Floats:
         values = np.asarray(self.f(batch))

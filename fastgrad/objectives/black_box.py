@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastgrad._typing import Array
-from fastgrad.objectives.base import Cost
 from fastgrad.objectives.values import explain, not_finite, number
-from fastgrad.steps import Steps
+from fastgrad.steps import Plan, Steps
 from fastgrad.structures import Parameters, entries
 
 
@@ -62,26 +59,16 @@ class BlackBox:
         """Return f at x as it is now."""
         return number(self.f(self.parameters.x))
 
-    def cost(self) -> Cost:
-        """Return about what all evaluations cost, judged by one to three of them.
+    def cost(self) -> None:
+        """Return None: how long f takes is seen when it is called."""
 
-        They are taken with all of x moved at once, which `verify` repeats on a copy.
-        """
-        total = self.steps.evaluations(self.parameters)
+    def prepare(self) -> bool:
+        """Note f with all of x moved, for `verify`. Where that cannot be tried, f stays here."""
         try:
-            with self._all_moved():
-                best = self._trial()
-                if total > 100 and best.wall < 0.05:
-                    best = min(best, self._trial(), self._trial())
+            self._moved_value = self._all_moved()
         except Exception:
-            return Cost(0.0, 0.0)  # Where f cannot be tried, it stays here.
-        return Cost(best.wall * total, best.cpu * total)
-
-    def _trial(self) -> Cost:
-        start = Cost(time.perf_counter(), time.process_time())
-        self._moved_value = self._now()
-        self.evaluations += 1
-        return Cost(time.perf_counter() - start.wall, time.process_time() - start.cpu)
+            return False
+        return True
 
     def verify(self) -> None:
         """Make sure that this copy's f sees this copy's x move.
@@ -89,10 +76,7 @@ class BlackBox:
         A function that is pickled by its name finds the globals of the worker's module: moving
         the copy of x would leave it unmoved, and the gradient would be 0 without a word.
         """
-        here = self._moved_value
-        with self._all_moved():
-            self._trial()
-        there, self._moved_value = self._moved_value, here
+        here, there = self._moved_value, self._all_moved()
         if here != there and not (math.isnan(here) and math.isnan(there)):
             raise RuntimeError(
                 f"f is {here!r} here and {there!r} in a worker, at the same x: the worker's copy "
@@ -101,46 +85,47 @@ class BlackBox:
                 "module), or pass workers=1"
             )
 
-    @contextmanager
-    def _all_moved(self) -> Iterator[None]:
-        """Move every coordinate a random part of the way to the first point of its formula."""
+    def _all_moved(self) -> float:
+        """Return f with every coordinate a random part of the way to its first point."""
         leaves = self.parameters.leaves
         saved = [leaf.copy() for leaf in leaves]
         random = np.random.default_rng(0)
+        self.evaluations += 1
         try:
             for leaf, indices, _ in self.parameters.pieces(range(self.size)):
                 x = leaves[leaf].flat[indices.start : indices.stop]
-                goal = self.steps.plan(self.parameters, leaf, indices).points[:, 0]
+                moves = self.steps.plan(self.parameters, leaf, indices).moves[:, 0]
                 part = random.uniform(0.5, 1.0, len(x)).astype(x.dtype)
-                leaves[leaf].flat[indices.start : indices.stop] = x + part * (goal - x)
-            yield
+                leaves[leaf].flat[indices.start : indices.stop] = x + part * moves
+            return self._now()
         finally:
             for array, copy in zip(leaves, saved, strict=True):
                 array[...] = copy
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives. x is restored whatever happens."""
-        for leaf, indices, where in self.parameters.pieces(block):
+        # The first piece is one coordinate: how long f takes is not known yet.
+        for leaf, indices, where in self.parameters.pieces(block, 1):
             flat = self.parameters.leaves[leaf].flat
             piece = slice(indices.start, indices.stop)
             saved = flat[piece]
+            plan = self.steps.plan(self.parameters, leaf, indices)
             try:
-                self._piece(leaf, indices, saved.tolist(), out[where])
+                values = self._evaluate(leaf, indices, saved, plan)
             finally:
                 flat[piece] = saved
+            self._check_finite(leaf, indices, plan, values)
+            self.steps.combine(plan, values, out[where], self.value)
 
-    def _piece(self, leaf: int, indices: range, saved: list[float], out: Array) -> None:
+    def _evaluate(self, leaf: int, indices: range, saved: Array, plan: Plan) -> Array:
+        """Return f at all points of a plan."""
         f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
-        plan = self.steps.plan(self.parameters, leaf, indices)
         # Lists and local names: NumPy's scalars would cost more than a cheap f.
-        rows = zip(indices, saved, plan.points.tolist(), plan.which.tolist(), strict=True)
-        shared = self.steps.shared(self.value).tolist()
-        weights = [[weight for _, weight in formula.moves] for formula in self.steps.formulas]
-        totals = []
-        isfinite = math.isfinite
-        for i, original, points, which in rows:
-            total = shared[which]
-            for point, weight in zip(points, weights[which]):  # noqa: B905, short rows are padded
+        rows = zip(indices, saved.tolist(), self.steps.points(saved, plan), strict=True)
+        values: list[float] = []
+        append = values.append
+        for i, original, points in rows:
+            for point in points:
                 entry[i] = point
                 try:
                     value = f(x)
@@ -149,19 +134,20 @@ class BlackBox:
                 except Exception as error:
                     explain(error, self.parameters.moved(leaf, i, original, point))
                     raise
-                total += weight * value
+                append(value)
             entry[i] = original
-            if not (isfinite(total) or self.keep):
-                self._raise_not_finite(leaf, i, original, points)
-            totals.append(total)
-        out[:] = totals / plan.h
+        return np.array(values)
 
-    def _raise_not_finite(self, leaf: int, i: int, original: float, points: list[float]) -> None:
-        """Evaluate a coordinate again whose sum is not finite, to say at which point."""
-        flat = self.parameters.leaves[leaf].flat
-        for point in points:
-            flat[i] = point
-            value = self._now()
-            flat[i] = original
-            if not math.isfinite(value):
-                raise not_finite(value, self.parameters.moved(leaf, i, original, point))
+    def _check_finite(self, leaf: int, indices: range, plan: Plan, values: Array) -> None:
+        """Raise if a value is not finite, and say for which coordinate and on which side."""
+        if self.keep or np.isfinite(values).all():
+            return
+        k = int(np.isfinite(values).argmin())
+        raise not_finite(values[k].item(), self._place(leaf, indices, plan, k))
+
+    def _place(self, leaf: int, indices: range, plan: Plan, k: int) -> str:
+        """Return words for where the k-th evaluation of a plan took place."""
+        row, move = np.argwhere(self.steps.evaluated(plan, len(indices)))[k]
+        original = self.parameters.leaves[leaf].flat[indices[row]]
+        point = original + plan.moves[min(row, len(plan.moves) - 1), move]
+        return self.parameters.moved(leaf, indices[row], original.item(), point.item())

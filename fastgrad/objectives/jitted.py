@@ -14,37 +14,38 @@ from fastgrad._jit import jit_around
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost
 from fastgrad.objectives.values import explain, not_finite, number
-from fastgrad.steps import Steps
-from fastgrad.structures import Parameters
-
-CALL_SECONDS = 0.1
-"""Length of one compiled call: Ctrl-C is heard between them."""
+from fastgrad.steps import Plan, Steps
+from fastgrad.structures import PIECE_SECONDS, Parameters
 
 
 @functools.lru_cache(maxsize=256)
 def driver(f: Callable[..., Any]) -> Callable[..., bool]:
     """Return the compiled loop that moves ``flat[i]``, calls `f` and puts it back.
 
-    It adds the weighted values of a plan to `out`, and returns whether all of them were finite;
-    where one is not it stops. `at` says where it is: the row of the plan, and the evaluation.
+    It writes the derivatives that a plan means to `out`, and returns whether all values were
+    finite; where one is not it stops. `at` says where it is: the coordinate's place in the plan,
+    and the evaluation.
     """
 
     @jit_around
-    def drive(x, args, flat, start, points, which, counts, weights, keep, at, out):  # type: ignore[no-untyped-def]
-        for row in range(which.size):
+    def drive(x, args, flat, start, plan, shared, counts, weights, keep, at, out):  # type: ignore[no-untyped-def]
+        moves, h, which = plan
+        for row in range(out.size):
             i = start + row
+            mine = min(row, which.size - 1)
+            formula = which[mine]
             saved = flat[i]
-            total = out[row]
-            for k in range(counts[which[row]]):
+            total = shared[formula]
+            for k in range(counts[formula]):
                 at[0], at[1] = row, k
-                flat[i] = points[row, k]
+                flat[i] = saved + moves[mine, k]
                 value = f(x, *args)
                 if not (keep or math.isfinite(value)):
                     flat[i] = saved
                     return False
-                total += weights[which[row], k] * value
+                total += weights[formula, k] * value
             flat[i] = saved
-            out[row] = total
+            out[row] = total / h[mine]
         return True
 
     return drive  # type: ignore[no-any-return]
@@ -79,9 +80,9 @@ class Jitted:
         self.items = self.size = parameters.size
         self.dtype = parameters.dtype
         self.evaluations = 0
-        compiled = len(f.signatures)  # type: ignore[attr-defined]
+        compiled = len(f.overloads)  # type: ignore[attr-defined]
         returned = self.evaluate()
-        if len(f.signatures) > compiled:  # type: ignore[attr-defined]
+        if len(f.overloads) > compiled:  # type: ignore[attr-defined]
             self.evaluate()  # for the time without the compilation
         self.returns_number = isinstance(returned, int | float)
         if steps.needs_value and not (keep or math.isfinite(self.value)):
@@ -115,6 +116,10 @@ class Jitted:
         seconds = self.pace * self.steps.evaluations(self.parameters)
         return Cost(seconds, seconds)
 
+    def prepare(self) -> bool:
+        """Nothing to prepare."""
+        return True
+
     def verify(self) -> None:
         """Nothing to verify: a compiled function sees its arguments and nothing else."""
 
@@ -122,29 +127,31 @@ class Jitted:
         """Write the block's partial derivatives."""
         x, flats = self._copies()
         drive = driver(self.f)
-        length = max(1, int(CALL_SECONDS / (self.pace * self.steps.weights.shape[1])))
+        # Ctrl-C is heard between compiled calls.
+        length = max(1, int(PIECE_SECONDS / (self.pace * self.steps.weights.shape[1])))
         shared = self.steps.shared(self.value)
         at = np.zeros(2, np.int64)
         for leaf, indices, where in self.parameters.pieces(block, length):
-            points, h, which = self.steps.plan(self.parameters, leaf, indices)
-            totals = shared[which]
+            plan = self.steps.plan(self.parameters, leaf, indices)
             try:
                 finite = drive(
-                    x, self.args, flats[leaf], indices.start, points, which, self.steps.counts,
-                    self.steps.weights, self.keep, at, totals,
+                    x, self.args, flats[leaf], indices.start, tuple(plan), shared,
+                    self.steps.counts, self.steps.weights, self.keep, at, out[where],
                 )  # fmt: skip
             except Exception as error:
-                explain(error, self._where(leaf, indices, points, at))
+                explain(error, self._moved(leaf, indices, plan, at)[1])
                 raise
             if not finite:
-                flats[leaf][indices.start + at[0]] = points[at[0], at[1]]
-                raise not_finite(self.f(x, *self.args), self._where(leaf, indices, points, at))
-            out[where] = totals / h
+                point, place = self._moved(leaf, indices, plan, at)
+                flats[leaf][indices.start + at[0]] = point
+                raise not_finite(self.f(x, *self.args), place)
 
-    def _where(self, leaf: int, indices: range, points: Array, at: Array) -> str:
-        i = indices.start + int(at[0])
-        original = self.parameters.leaves[leaf].flat[i].item()
-        return self.parameters.moved(leaf, i, original, points[at[0], at[1]].item())
+    def _moved(self, leaf: int, indices: range, plan: Plan, at: Array) -> tuple[float, str]:
+        """Return where a coordinate had been moved, and words for it."""
+        i = indices[at[0]]
+        original = self.parameters.leaves[leaf].flat[i]
+        point = original + plan.moves[min(at[0], len(plan.moves) - 1), at[1]]
+        return point, self.parameters.moved(leaf, i, original.item(), point.item())
 
 
 def drivable(x: Any) -> bool:
