@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+from collections.abc import Iterable
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,13 +91,11 @@ class Steps:
         width = self.weights.shape[1]
         return np.broadcast_to(np.arange(width) < counts, (rows, width))
 
-    def points(self, x: Array, plan: Plan) -> list[list[float]]:
-        """Return for each coordinate of a plan the values that it takes."""
-        points: list[list[float]] = (x[:, np.newaxis] + plan.moves).tolist()
-        if len(self.formulas) == 1:
-            return points
-        counts = self.counts[plan.which].tolist()
-        return [row[:count] for row, count in zip(points, counts, strict=True)]
+    def moves(self, plan: Plan) -> Iterable[list[float]]:
+        """Return the moves of each coordinate of a plan, without padding."""
+        rows, counts = plan.moves.tolist(), self.counts[plan.which].tolist()
+        rows = [row[:count] for row, count in zip(rows, counts, strict=True)]
+        return repeat(rows[0]) if len(rows) == 1 else rows
 
     def combine(self, plan: Plan, values: Array, out: Array, value: float) -> None:
         """Write the derivatives of a plan's coordinates to `out`.
@@ -112,15 +112,19 @@ class Steps:
             f(x), where a formula needs it.
         """
         if len(self.formulas) == 1:
+            formula: Any = 0
             columns = values.reshape(len(out), -1)
         else:
+            formula = plan.which
             columns = np.zeros((len(out), self.weights.shape[1]), values.dtype)
             columns[self.evaluated(plan, len(out))] = values
-        weights = self.weights[plan.which]
-        totals = self.shared(value)[plan.which]
+        weights = self.weights[formula]
         # Term by term, as the formula is written: a matrix product would round differently.
-        for k in range(columns.shape[1]):
-            totals = totals + weights[:, k] * columns[:, k]
+        totals = weights[..., 0] * columns[:, 0]
+        for k in range(1, columns.shape[1]):
+            totals += weights[..., k] * columns[:, k]
+        if self.needs_value:
+            totals += self.shared(value)[formula]
         out[:] = totals / plan.h
 
     def uniform(self, x: Array) -> bool:

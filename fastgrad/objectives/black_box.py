@@ -112,8 +112,9 @@ class BlackBox:
             plan = self.steps.plan(self.parameters, leaf, indices)
             try:
                 values = self._evaluate(leaf, indices, saved, plan)
-            finally:
+            except BaseException:
                 flat[piece] = saved
+                raise
             self._check_finite(leaf, indices, plan, values)
             self.steps.combine(plan, values, out[where], self.value)
 
@@ -121,18 +122,20 @@ class BlackBox:
         """Return f at all points of a plan."""
         f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
         # Lists and local names: NumPy's scalars would cost more than a cheap f.
-        rows = zip(indices, saved.tolist(), self.steps.points(saved, plan), strict=True)
+        rows = zip(indices, saved.tolist(), self.steps.moves(plan))  # noqa: B905, may go on
         values: list[float] = []
         append = values.append
-        for i, original, points in rows:
-            for point in points:
-                entry[i] = point
+        for i, original, moves in rows:
+            for move in moves:
+                # Rounds as the array's own dtype would: float64 is more than twice as long as
+                # float32 (S. A. Figueroa, SIGNUM Newsletter 30(3) (1995), 21-26).
+                entry[i] = original + move
                 try:
                     value = f(x)
                     if not isinstance(value, float):
                         value = number(value)
                 except Exception as error:
-                    explain(error, self.parameters.moved(leaf, i, original, point))
+                    explain(error, self.parameters.moved(leaf, i, original, original + move))
                     raise
                 append(value)
             entry[i] = original
