@@ -29,7 +29,7 @@ TRIAL_SECONDS = 0.02
 """Time, for each worker, after which threads have shown whether they help."""
 
 LEAST_FOR_TRIAL = 0.25
-"""Seconds of work beside which it does not matter if they do not."""
+"""Seconds of work from which on it does not matter if they do not."""
 
 
 def differentiate(
@@ -59,15 +59,16 @@ def differentiate(
         cost = objective.cost()
         if cost is None:
             items, cost = _begin(run, items)
+        # Whether threads help shows in a trial, which costs too much where there is little to do.
         trial = executor.in_threads and not objective.shareable
-        if not (
-            executor.pays(cost) and cost.wall >= trial * LEAST_FOR_TRIAL and objective.prepare()
-        ):
+        if not executor.pays(cost) or (trial and cost.wall < LEAST_FOR_TRIAL):
             executor = SERIAL
-        elif trial:
-            items, cost, executor = _try_threads(run, executor, items, cost)
-        elif executor.cold:
+        if executor.cold:
             items, cost = _until_started(run, executor, items, cost)
+        if executor is not SERIAL and not (items and objective.prepare()):
+            executor = SERIAL
+        if trial and executor is not SERIAL:
+            items, cost, executor = _try_threads(run, executor, items, cost)
         run(executor, _blocks(items, executor, cost))
     return gradient, executor
 

@@ -13,13 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastgrad import parcels
+from fastgrad import _lost_workers, parcels
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, Objective
 
@@ -138,7 +137,9 @@ class Executor:
                     del missing[block]
                     yield block
                 break
-            except BrokenExecutor as error:
+            except Exception as error:
+                if not _lost_workers.lost(error):
+                    raise
                 if last_try:
                     raise RuntimeError(
                         f"workers were killed twice, {len(missing)} of {len(blocks)} blocks are "
@@ -150,6 +151,7 @@ class Executor:
     def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
         """Yield the results of all tasks, as they come where the backend can tell."""
         from joblib import Parallel, parallel_config
+        from joblib.parallel import get_active_backend
 
         _register(self.backend)
         if self.backend == "dask":
@@ -157,6 +159,8 @@ class Executor:
             with parallel_config("dask", n_jobs=self.workers):
                 yield from Executor(self.workers, None)._parallel(tasks)
             return
+        if self.name == "dask":
+            _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
         calls: list[Any] = [(call, arguments, {}) for call, arguments in tasks]
@@ -165,8 +169,13 @@ class Executor:
         except ValueError:  # This backend hands its results over at the end.
             parallel = Parallel(**options, pre_dispatch="all")
             length = self.workers * TASKS_PER_WORKER
-            for start in range(0, len(calls), length):
-                yield from parallel(calls[start : start + length])
+            for start in range(0, len(tasks), length):
+                # An exception would have the pool terminated, where multiprocessing may deadlock.
+                part = [(parcels.caught, task, {}) for task in tasks[start : start + length]]
+                for result, error in parallel(part):
+                    if error is not None:
+                        raise error
+                    yield result
         else:
             yield from parallel(calls)
 

@@ -56,6 +56,14 @@ def arrive() -> None:
     time.sleep(0.02)
 
 
+def caught(call: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """Return what a call returns, and what it raises."""
+    try:
+        return call(*arguments), None
+    except Exception as error:
+        return None, error
+
+
 def partials(parcel: Parcel, block: range) -> tuple[range, Array]:
     """Return a block and its partial derivatives, in a worker."""
     if getattr(_received, "token", None) != parcel.token:

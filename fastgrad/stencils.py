@@ -5,6 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgrad._typing import Array, Floats
 
 
 @dataclass(frozen=True)
@@ -109,3 +114,9 @@ def named(stencil: str | Stencil) -> Stencil:
             f"stencil must be one of {', '.join(STENCILS)} or a fastgrad.Stencil, got {stencil!r}"
         )
     return STENCILS[stencil]
+
+
+def moves(offsets: Floats, h: Floats, dtype: np.dtype[Any]) -> Array:
+    """Return the moves that offsets mean, one row for each step, as x stores them."""
+    shifts: Array = (offsets * h[:, np.newaxis]).astype(dtype.newbyteorder("="), copy=False)
+    return shifts

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
-from fastgrad.stencils import Stencil, one_sided
+from fastgrad.bounds import fit, pairs
+from fastgrad.stencils import Stencil, moves, one_sided
 from fastgrad.structures import Parameters
 
 BOOK_STEP = 1e-4
@@ -69,7 +70,7 @@ class Steps:
         bounds: tuple[object, object] | None,
     ) -> None:
         self.h = _checked(h)
-        self.bounds = _pairs(parameters, bounds)
+        self.bounds = pairs(parameters, bounds)
         order = stencil.order
         sided = (one_sided(order, +1), one_sided(order, -1)) if self.bounds else ()
         self.formulas = (stencil, *sided)
@@ -141,8 +142,8 @@ class Steps:
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
             lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
-            self._fit(x, h, which, lower, upper)
-        return Plan(_moves(self._offsets[which], h, x.dtype), h, which)
+            fit(self.formulas, x, h, which, lower, upper)
+        return Plan(moves(self._offsets[which], h, x.dtype), h, which)
 
     def used(self, parameters: Parameters) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
@@ -171,24 +172,6 @@ class Steps:
         # The step that is taken, after x + h has been rounded.
         taken: Floats = ((x + h.astype(x.dtype)) - x).astype(float)
         return taken
-
-    def _fit(self, x: Array, h: Floats, which: Integers, lower: Floats, upper: Floats) -> None:
-        """Change `h` and `which` where the first formula would leave the bounds."""
-        free = np.zeros(len(x), bool)
-        for k, formula in enumerate(self.formulas):
-            fits = ~free & _inside(x, h, formula, lower, upper)
-            which[fits] = k
-            free |= fits
-        tight = np.flatnonzero(~free)
-        if not len(tight):
-            return
-        # No formula fits: take the one that keeps the largest part of the step.
-        inner, lower, upper = x[tight].astype(float), lower[tight], upper[tight]
-        room = np.stack([_room(inner, formula, lower, upper) for formula in self.formulas])
-        which[tight] = room.argmax(axis=0)
-        # Rounding x + h must not cross the bound.
-        slack = 4 * float(np.finfo(x.dtype).eps) * np.abs(inner)
-        h[tight] = np.maximum(room.max(axis=0) * (1 - 1e-6) - slack, 0.0)
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
@@ -234,49 +217,11 @@ def _checked(h: float | None) -> float | None:
     return float(h)
 
 
-def _pairs(
-    parameters: Parameters, bounds: tuple[object, object] | None
-) -> list[tuple[Floats, Floats]] | None:
-    if bounds is None:
-        return None
-    try:
-        lower, upper = bounds
-    except (TypeError, ValueError):
-        raise ValueError(f"bounds must be a pair (lower, upper), got {bounds!r}") from None
-    sides = [parameters.spread(side, "bounds") for side in (lower, upper)]
-    return list(zip(*sides, strict=True))
-
-
-def _moves(offsets: Floats, h: Floats, dtype: np.dtype[Any]) -> Array:
-    """Return the moves that offsets mean, one row for each step, as x stores them."""
-    moves: Array = (offsets * h[:, np.newaxis]).astype(dtype.newbyteorder("="), copy=False)
-    return moves
-
-
 @functools.lru_cache(maxsize=64)
 def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
     step = np.array([h])
     _, offsets, _, _ = _tables((formula,))
-    return Plan(_moves(offsets, step, dtype), step, np.zeros(1, np.int64))
-
-
-def _inside(x: Array, h: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Array:
-    """Tell where all points of the formula lie within the bounds."""
-    offsets = np.array([offset for offset, _ in formula.moves])
-    points = x[:, np.newaxis] + _moves(offsets, h, x.dtype)
-    inside: Array = (points.max(axis=1) <= upper) & (points.min(axis=1) >= lower)
-    return inside
-
-
-def _room(x: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Floats:
-    """Return the largest step with which the formula stays within the bounds."""
-    above, below = max(formula.offsets), -min(formula.offsets)
-    room = np.full(len(x), np.inf)
-    if above > 0:
-        room = np.minimum(room, (upper - x) / above)
-    if below > 0:
-        room = np.minimum(room, (x - lower) / below)
-    return room
+    return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 
 def _all_move(x: Array, h: float) -> bool:

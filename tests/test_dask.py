@@ -1,6 +1,8 @@
 """The same call on a cluster: a real scheduler and two worker processes, on loopback."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -91,6 +93,21 @@ def test_an_exception_arrives(on_dask):
 
     with pytest.raises(LookupError, match="three"):
         from_cluster(f, np.arange(5.0))
+
+
+def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
+    x, here = np.arange(12.0), os.getpid()
+
+    def f(x):
+        if os.getpid() != here and x[7] > 7.00009 and x[6] == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return float(x.sum())
+
+    with pytest.raises(RuntimeError, match="workers were killed twice"):
+        from_cluster(f, x)
+    assert x.tolist() == list(range(12))
+    distributed.get_client().wait_for_workers(2, timeout=30)
+    from_cluster(lambda x: float(x.sum()), x)  # and the next call has workers again
 
 
 def test_the_training_script_on_a_cluster(cluster, tmp_path):

@@ -13,7 +13,8 @@ HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_blas", "_jit", "_typing", "_files", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
-    {"_low_latency", "objectives.base", "objectives.values", "steps"},
+    {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
+    {"steps"},
     {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
     {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
     {"objectives"},

@@ -1,4 +1,6 @@
-"""Every tolerance of the tests, absolute, and why it is what it is."""
+"""Every tolerance of the tests that compare derivatives, and why it is what it is."""
+
+import numpy as np
 
 # Two float64 losses near 2.3 differ by rounding of a few 1e-16; over 2h = 2e-4 that is 1e-12, and
 # a sum over a batch adds to it.
@@ -13,3 +15,31 @@ TRAJECTORY = 1e-8
 
 # A float32 function of a few operations: its rounding, relative to its size.
 FLOAT32 = 4e-7
+
+# Rounding of a finite difference, in units of eps * (sum of the absolute terms of f) / h: the sum
+# of the formula's absolute weights, 1 to 2, times some 32 roundings within f. Near a bound the
+# one-sided formulas have weights up to 20.
+STENCIL = {
+    ("forward", "float64"): 64, ("forward", "float32"): 64,
+    ("backward", "float64"): 64, ("backward", "float32"): 64,
+    ("central", "float64"): 32, ("central", "float32"): 32,
+    ("five-point", "float64"): 48, ("five-point", "float32"): 48,
+    ("six-point", "float64"): 60, ("six-point", "float32"): 60,
+}  # fmt: skip
+ONE_SIDED = 10
+
+
+def rounding(stencil, dtype, size, h):
+    """Return what rounding may do to a difference of values of that size."""
+    return STENCIL[stencil, np.dtype(dtype).name] * np.finfo(dtype).eps * size / h
+
+
+# Truncation of the central difference at h = 1e-4, of functions whose third derivative is about
+# as large as the first: h² / 6 = 2e-9, with a margin for those that are not so tame.
+TRUNCATION = 1e-7
+
+# The step of half precision is 0.1: two digits.
+HALF = 1e-2
+
+# Where an optimiser stops that was asked for gradients of 1e-5.
+MINIMUM = 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -55,19 +56,31 @@ class Batched(BlackBox):
     def _now(self) -> float:
         return float(self._values(self.parameters.leaves[0][None])[0])
 
-    def partials(self, block: range, out: Array) -> None:
-        """Write the block's partial derivatives."""
+    @functools.cached_property
+    def _rows(self) -> Array:
+        """The points of a batch, all of them x: a batch moves one entry of each, and back."""
         (x,) = self.parameters.leaves
-        # All rows are x; each batch moves one entry of each row, and moves it back.
         rows = np.empty((self.length * self.steps.counts.max(), x.size), x.dtype)
         rows[:] = x.reshape(-1)
+        return rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_rows"}
+
+    def prepare(self) -> bool:
+        """Prepare as `BlackBox` does; the copies have points of their own."""
+        vars(self).pop("_rows", None)
+        return super().prepare()
+
+    def partials(self, block: range, out: Array) -> None:
+        """Write the block's partial derivatives."""
         for item in block:
             span = self.span(range(item, item + 1))
             where = slice(*(end - block.start * self.length for end in (span.start, span.stop)))
-            self._batch(range(span.start, span.stop), rows, out[where])
+            self._batch(range(span.start, span.stop), out[where])
 
-    def _batch(self, indices: range, rows: Array, out: Array) -> None:
-        (x,) = self.parameters.leaves
+    def _batch(self, indices: range, out: Array) -> None:
+        (x,), rows = self.parameters.leaves, self._rows
         plan = self.steps.plan(self.parameters, 0, indices)
         # One row for each evaluation: which coordinate it moves, and which of its moves it is.
         coordinates, moves = np.nonzero(self.steps.evaluated(plan, len(indices)))
@@ -82,8 +95,9 @@ class Batched(BlackBox):
             first, last = (self._place(0, indices, plan, k) for k in (0, -1))
             explain(error, f"{len(points)} points, from {first} to {last}")
             raise
+        finally:
+            rows[moved] = saved[coordinates]
         self._check_finite(0, indices, plan, values)
-        rows[moved] = saved[coordinates]
         self.steps.combine(plan, values, out, self.value)
 
     def _values(self, batch: Array) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -51,6 +52,14 @@ def driver(f: Callable[..., Any]) -> Callable[..., bool]:
     return drive  # type: ignore[no-any-return]
 
 
+@functools.lru_cache(maxsize=256)
+def frozen_arrays(f: Any) -> dict[str, Array]:
+    """Return the arrays that `f` reads from outside: numba compiles them in as they are."""
+    outside = inspect.getclosurevars(f.py_func)
+    named = {**outside.globals, **outside.nonlocals}
+    return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
+
+
 class Jitted:
     """``f(x, *args)`` as an objective; one work item is one coordinate.
 
@@ -76,6 +85,12 @@ class Jitted:
         steps: Steps,
         keep: bool,
     ) -> None:
+        for name, array in frozen_arrays(f).items():
+            if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
+                raise TypeError(
+                    f"f reads x from outside, as {name}, which numba has compiled in: it would "
+                    "never see x move; let f use its argument, or pass f.py_func"
+                )
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
         self.items = self.size = parameters.size
         self.dtype = parameters.dtype
