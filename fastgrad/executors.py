@@ -129,27 +129,31 @@ class Executor:
         """Let copies do the work. The blocks of a worker that was killed are sent once more."""
         parcel = parcels.pack(objective)
         missing = dict.fromkeys(blocks)
-        for last_try in (False, True):
+        # Dask gives the task of a killed worker to others by itself, three times.
+        for _ in range(1 if self.name == "dask" else 2):
+            cause = None
             try:
                 tasks = [(parcels.partials, (parcel, block)) for block in missing]
                 for block, part in self._parallel(tasks):
                     out[objective.span(block)] = part
                     del missing[block]
                     yield block
-                break
             except Exception as error:
                 if not _lost_workers.lost(error):
                     raise
-                if last_try:
-                    raise RuntimeError(
-                        f"workers were killed twice, {len(missing)} of {len(blocks)} blocks are "
-                        "missing: out of memory, or does f end its process? Pass fewer workers, "
-                        "or workers=1 to see the reason"
-                    ) from error
-        _last_use[self.backend, self.workers] = time.monotonic()
+                cause = error
+            # joblib may also end without a word when it aborts.
+            if not missing:
+                _last_use[self.backend, self.workers] = time.monotonic()
+                return
+        raise RuntimeError(
+            f"workers were killed again and again, {len(missing)} of {len(blocks)} blocks are "
+            "missing: out of memory, or does f end its process? Pass fewer workers, or workers=1 "
+            "to see the reason"
+        ) from cause
 
     def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
-        """Yield the results of all tasks, as they come where the backend can tell."""
+        """Return the results of all tasks, as they come where the backend can tell."""
         from joblib import Parallel, parallel_config
         from joblib.parallel import get_active_backend
 
@@ -157,27 +161,31 @@ class Executor:
         if self.backend == "dask":
             # `Parallel(backend="dask")` raises a TypeError in joblib 1.6; the context does not.
             with parallel_config("dask", n_jobs=self.workers):
-                yield from Executor(self.workers, None)._parallel(tasks)
-            return
+                return Executor(self.workers, None)._parallel(tasks)
         if self.name == "dask":
             _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
-        calls: list[Any] = [(call, arguments, {}) for call, arguments in tasks]
-        try:
+        with contextlib.suppress(ValueError):  # Some backends hand their results over at the end.
             parallel = Parallel(**options, return_as="generator_unordered")
-        except ValueError:  # This backend hands its results over at the end.
-            parallel = Parallel(**options, pre_dispatch="all")
-            length = self.workers * TASKS_PER_WORKER
-            for start in range(0, len(tasks), length):
-                # An exception would have the pool terminated, where multiprocessing may deadlock.
-                part = [(parcels.caught, task, {}) for task in tasks[start : start + length]]
-                for result, error in parallel(part):
-                    if error is not None:
-                        raise error
-                    yield result
-        else:
-            yield from parallel(calls)
+            results: Iterator[Any] = parallel((call, given, {}) for call, given in tasks)
+            return results
+        return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
+
+
+def _in_turns(parallel: Any, tasks: list[Task], workers: int) -> Iterator[Any]:
+    """Yield the results of some tasks after the other.
+
+    An exception would have the pool terminated, where multiprocessing may deadlock: it comes back
+    as a result.
+    """
+    length = workers * TASKS_PER_WORKER
+    for start in range(0, len(tasks), length):
+        part: list[Any] = [(parcels.caught, task, {}) for task in tasks[start : start + length]]
+        for result, error in parallel(part):
+            if error is not None:
+                raise error
+            yield result
 
 
 @functools.cache

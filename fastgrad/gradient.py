@@ -120,7 +120,7 @@ def numerical_gradient(
     FloatingPointError
         If f is not finite somewhere; the message names the coordinate and the side.
     RuntimeError
-        If the copy of f in a worker does not see x move, or workers were killed twice.
+        If the copy of f in a worker does not see x move, or workers were killed again and again.
     Exception
         What f raises, with a note that names the coordinate.
 
