@@ -93,4 +93,4 @@ def test_import_against_numba(benchmark, compare, statement, limit):
     )
     info = benchmark.extra_info
     more = 1e3 * (info["seconds"] - info["import_numba_over_ours_seconds"])
-    claim(benchmark, f"{statement}, beyond import numba", more, "ms", at_most=limit)
+    claim(benchmark, f"{statement}: longer than import numba by", more, "ms", at_most=limit)
