@@ -94,18 +94,21 @@ def compare(benchmark):
     """Return a function that alternates two calls and writes down the ratio of their times.
 
     It is the median over the rounds: both calls of a round meet the machine in one mood. `theirs`
-    may be a sample of its work; `scale` is then the factor to all of it.
+    may be a sample of its work; `scale` is then the factor to all of it. A `pause` of some tenths
+    of a second lets BLAS threads that `theirs` used come to rest: they spin on for a while.
     """
 
-    def alternate(ours, theirs, name, rounds, *, scale=1.0, warmup_rounds=3):
+    def alternate(ours, theirs, name, rounds, *, scale=1.0, warmup_rounds=3, pause=0.0):
         times = []
 
         def once():
             start = time.perf_counter()
             theirs()
-            middle = time.perf_counter()
+            first = time.perf_counter() - start
+            time.sleep(pause)
+            start = time.perf_counter()
             ours()
-            times.append((scale * (middle - start), time.perf_counter() - middle))
+            times.append((scale * first, time.perf_counter() - start))
 
         benchmark.pedantic(once, rounds=rounds, warmup_rounds=warmup_rounds)
         counted = times[-rounds:]  # the last: those before are the warm-up

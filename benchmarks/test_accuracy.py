@@ -17,6 +17,7 @@ def test_accuracy_against_predict(benchmark, compare, net, digits_70000, workers
         lambda: answers.add(float(np.mean(np.argmax(net.predict(x), axis=1) == t))),
         "predict_over_ours",
         10,
+        pause=0.2,
     )
     assert len(answers) == 1
     what = f"argmax of predict / accuracy, 60,000 images, {workers} worker{'s' * (workers > 1)}"
