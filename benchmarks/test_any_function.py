@@ -56,34 +56,6 @@ def point(n):
     return np.random.default_rng(0).standard_normal(n)
 
 
-@pytest.fixture
-def compare(benchmark):
-    """Return a function that alternates two calls and writes down the ratio of their times.
-
-    It is the median over the rounds: both calls of a round meet the machine in one mood.
-    """
-
-    def alternate(ours, theirs, name, rounds):
-        times = []
-
-        def once():
-            start = time.perf_counter()
-            theirs()
-            middle = time.perf_counter()
-            ours()
-            times.append((middle - start, time.perf_counter() - middle))
-
-        benchmark.pedantic(once, rounds=rounds, warmup_rounds=3)
-        theirs_seconds, our_seconds = np.median(times[3:], axis=0)
-        benchmark.extra_info |= {
-            "seconds": our_seconds,
-            f"{name}_seconds": theirs_seconds,
-            name: float(np.median([first / second for first, second in times[3:]])),
-        }
-
-    return alternate
-
-
 @pytest.mark.benchmark(group="any function")
 def test_serial_against_the_bare_calls(compare):
     x = point(1000)

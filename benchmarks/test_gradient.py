@@ -1,53 +1,109 @@
-"""One gradient of the article's network, 784-50-10, batch 100, by every method.
+"""One gradient of the article's network: the ladder from the nditer loop to backprop.
 
-`naive` times a sample of 50 of the 39,760 parameters; its seconds for all of them, an estimate,
-stand in `extra_info`, as does each method's ratio to them, taken in the same run.
+The nditer loop is timed on 50 of the 39,760 parameters in each round, and scaled to all of them.
 """
 
-import timeit
-
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-
-@pytest.fixture(scope="session")
-def naive_seconds(naive_sample):
-    """Estimate the nditer loop's time for one gradient: the best of five samples, scaled."""
-    loop, factor = naive_sample
-    return min(timeit.repeat(loop, number=1, repeat=5)) * factor
+from benchmarks.claims import claim
+from fastgrad import TwoLayerNet, numerical_gradient
 
 
 @pytest.fixture
-def ratio(benchmark, naive_seconds):
-    """Write the ratio to the nditer loop beside the benchmark's own figures."""
-    yield
-    if benchmark.stats is not None:  # None where timing is off
-        benchmark.extra_info["nditer_seconds_estimate"] = naive_seconds
-        benchmark.extra_info["times_faster_than_nditer"] = (
-            naive_seconds / benchmark.stats.stats.median
+def rung(benchmark, compare, naive_sample):
+    """Return a function that times one way to the gradient against the nditer loop."""
+    loop, factor = naive_sample
+
+    def climb(name, way):
+        benchmark.extra_info["rung"] = name
+        return compare(way, loop, "nditer_over_ours", 100, scale=factor)
+
+    return climb
+
+
+@pytest.fixture
+def long_rung(benchmark, compare, naive_sample):
+    """Return the same for a way that takes seconds: once, against 20 samples of the loop."""
+    loop, factor = naive_sample
+
+    def climb(name, way):
+        benchmark.extra_info["rung"] = name
+        loops, options = lambda: [loop() for _ in range(20)], {"rounds": 1, "warmup_rounds": 0}
+        return compare(way, loops, "nditer_over_ours", scale=factor / 20, **options)
+
+    return climb
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+@pytest.mark.benchmark(group="one gradient of all parameters")
+def test_joblib_on_a_black_box(long_rung, quick, net, batch):
+    # All parameters, once, with the start of the processes.
+    x = {"W2": net.params["W2"]} if quick else net.params
+    long_rung(
+        "joblib: NumPy loss on 2 processes",
+        lambda: numerical_gradient(lambda _: net.loss(*batch), x, workers=2),
+    )
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+@pytest.mark.benchmark(group="one gradient of all parameters")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full(long_rung, quick, net, batch, workers):
+    samples = slice(2 if quick else None)
+    x, t = (array[samples] for array in batch)
+    net.numerical_gradient(x[:1], t[:1], method="full")  # loads what has been compiled
+    long_rung(
+        f"full, {workers} worker{'s' * (workers > 1)}",
+        lambda: net.numerical_gradient(x, t, method="full", workers=workers),
+    )
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+@pytest.mark.benchmark(group="one gradient of all parameters")
+def test_incremental(rung, net, batch):
+    rung("incremental, 1 worker", lambda: net.numerical_gradient(*batch))
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+@pytest.mark.benchmark(group="one gradient of all parameters")
+def test_incremental_on_two_workers(benchmark, rung, net, batch):
+    ratio = rung("incremental, 2 workers", lambda: net.numerical_gradient(*batch, workers=2))
+    what = "nditer loop / numerical_gradient on 2 workers, 1 BLAS thread"
+    claim(benchmark, what, ratio, "x", at_least=10_000)
+
+
+@pytest.mark.usefixtures("one_blas_thread")
+@pytest.mark.benchmark(group="one gradient of all parameters")
+def test_backprop(rung, net, batch):
+    rung("backprop, NumPy", lambda: net.gradient(*batch))
+
+
+@pytest.mark.benchmark(group="against backprop")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_against_backprop(benchmark, compare, net, batch, threads):
+    with threadpool_limits(threads, user_api="blas"):
+        ratio = compare(
+            lambda: net.numerical_gradient(*batch, workers=2),
+            lambda: net.gradient(*batch),
+            "backprop_over_ours",
+            200,
         )
+    blas = f"{threads} BLAS thread{'s' * (threads > 1)}"
+    claim(benchmark, f"numerical_gradient / backprop, {blas}", 1 / ratio, "x", at_most=4.0)
 
 
-@pytest.mark.benchmark(group="one gradient, sample of 50 of 39,760 parameters")
-def test_naive_sample_of_50_parameters(benchmark, naive_sample):
-    benchmark(naive_sample[0])
-
-
-@pytest.mark.usefixtures("ratio")
-@pytest.mark.benchmark(group="one gradient, all 39,760 parameters")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_full(benchmark, net, batch, workers):
-    options = {"method": "full", "workers": workers}
-    benchmark.pedantic(net.numerical_gradient, batch, options, rounds=1)
-
-
-@pytest.mark.usefixtures("ratio")
-@pytest.mark.benchmark(group="one gradient, all 39,760 parameters")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_incremental(benchmark, net, batch, workers):
-    benchmark(net.numerical_gradient, *batch, workers=workers)
-
-
-@pytest.mark.usefixtures("ratio")
-@pytest.mark.benchmark(group="one gradient, all 39,760 parameters")
-def test_backprop(benchmark, net, batch):
-    benchmark(net.gradient, *batch)
+@pytest.mark.benchmark(group="two workers")
+def test_two_workers_against_one(benchmark, compare, digits):
+    (x, t), _ = digits
+    x, t = x[:500], t[:500]
+    net = TwoLayerNet(784, 500, 10, rng=np.random.default_rng(0))
+    ratio = compare(
+        lambda: net.numerical_gradient(x, t, workers=2),
+        lambda: net.numerical_gradient(x, t),
+        "one_over_two_workers",
+        30,
+    )
+    what = "1 worker / 2 workers, incremental, 784-500-10, batch 500"
+    claim(benchmark, what, ratio, "x", at_least=1.8)

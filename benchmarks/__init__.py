@@ -1,0 +1,1 @@
+"""Where every claim of the README is measured."""
