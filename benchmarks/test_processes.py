@@ -16,7 +16,7 @@ from benchmarks.inputs import write_dataset
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = [pytest.mark.slow, pytest.mark.benchmark(group="whole processes")]
+pytestmark = pytest.mark.benchmark(group="whole processes")
 
 
 def python(*arguments, **environment):

@@ -51,17 +51,20 @@ def differentiate(
     """
     gradient = np.empty(objective.size, objective.dtype)
     items = range(objective.items)
-    if executor.workers == 1 and not progress:
+    cost = objective.cost() if executor.workers > 1 else Cost(0.0, 0.0)
+    if cost is not None and not executor.pays(cost):
+        executor = SERIAL
+    if executor is SERIAL and not progress:
         objective.partials(items, gradient)
         return gradient, executor
     with tqdm(total=objective.size, unit="parameter", disable=not progress) as bar:
         run = partial(_run, objective, gradient, bar)
-        cost = objective.cost()
-        if cost is None:
+        if cost is None or executor is SERIAL:
             items, cost = _begin(run, items)
+            executor = executor if executor.pays(cost) else SERIAL
         # Whether threads help shows in a trial, which costs too much where there is little to do.
         trial = executor.in_threads and not objective.shareable
-        if not executor.pays(cost) or (trial and cost.wall < LEAST_FOR_TRIAL):
+        if trial and cost.wall < LEAST_FOR_TRIAL:
             executor = SERIAL
         if executor.cold:
             items, cost = _until_started(run, executor, items, cost)

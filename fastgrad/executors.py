@@ -25,7 +25,7 @@ from fastgrad.objectives.base import Cost, Objective
 THREADS = "fastgrad-threads"
 NAMES = {"threads": THREADS, "processes": "loky"}
 
-OVERHEAD = {THREADS: 0.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
+OVERHEAD = {THREADS: 1.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
 
 START = 1.0
