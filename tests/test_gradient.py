@@ -529,6 +529,18 @@ def test_f_must_be_callable():
         grad(3.0)
 
 
+def test_the_points_of_one_batch_are_not_seen_by_the_next():
+    x = np.random.default_rng(9).standard_normal(200)
+
+    def products(points):
+        return (points[:, 1:] * points[:, :-1]).sum(axis=1)
+
+    gradient = numerical_gradient(products, x, 0.5, batched=True)
+    expected = numerical_gradient(lambda x: float(x[1:] @ x[:-1]), x, 0.5)
+    allowed = rounding("central", float, (x**2).sum(), 0.5)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=allowed)
+
+
 def test_a_batched_f_must_return_one_number_a_point():
     with pytest.raises(TypeError, match=r"each of the .* points, .* got float64 of shape \(\)"):
         numerical_gradient(lambda points: points.sum(), np.ones(3), batched=True)
