@@ -17,8 +17,7 @@ TRAJECTORY = 1e-8
 FLOAT32 = 4e-7
 
 # Rounding of a finite difference, in units of eps * (sum of the absolute terms of f) / h: the sum
-# of the formula's absolute weights, 1 to 2, times some 32 roundings within f. Near a bound the
-# one-sided formulas have weights up to 20.
+# of the formula's absolute weights, 1 to 2, times some 32 roundings within f.
 STENCIL = {
     ("forward", "float64"): 64, ("forward", "float32"): 64,
     ("backward", "float64"): 64, ("backward", "float32"): 64,
@@ -26,7 +25,8 @@ STENCIL = {
     ("five-point", "float64"): 48, ("five-point", "float32"): 48,
     ("six-point", "float64"): 60, ("six-point", "float32"): 60,
 }  # fmt: skip
-ONE_SIDED = 10
+# The same near a bound, where any of the formulas may stand; the size is counted generously there.
+BOUNDED = 64
 
 
 def rounding(stencil, dtype, size, h):
@@ -41,5 +41,5 @@ TRUNCATION = 1e-7
 # The step of half precision is 0.1: two digits.
 HALF = 1e-2
 
-# Where an optimiser stops that was asked for gradients of 1e-5.
-MINIMUM = 1e-4
+# How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
+MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
