@@ -5,17 +5,13 @@ import pytest
 from benchmarks.claims import claim
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
-from fastgrad.objectives.base import Cost, PlainArrays
+from fastgrad.objectives.base import Cost, OneEach, PlainArrays
 
 
-class Nothing(PlainArrays):
+class Nothing(OneEach, PlainArrays):
     """As many rows as the article's network has, and no work in them."""
 
     items = size = 785 + 51
-
-    def span(self, block):
-        """Return where the block stands: one number a row."""
-        return slice(block.start, block.stop)
 
     def cost(self):
         """Promise enough work to be spread."""

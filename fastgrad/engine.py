@@ -13,10 +13,13 @@ from tqdm import tqdm
 from fastgrad._typing import Array
 from fastgrad.executors import SERIAL, Executor
 from fastgrad.objectives.base import Cost, Objective
-from fastgrad.partition import partition, taper
+from fastgrad.partition import balance, partition, taper
 
 BLOCK_SECONDS = 0.5
 """Longer blocks are cut: the bar moves, and an interrupt leaves little behind."""
+
+LEAST_BLOCK = 1e-3
+"""Seconds; to hand over a block takes some hundredths of that."""
 
 MOST_BLOCKS = 10_000
 
@@ -33,7 +36,11 @@ LEAST_FOR_TRIAL = 0.25
 
 
 def differentiate(
-    objective: Objective, executor: Executor, *, progress: bool = False
+    objective: Objective,
+    executor: Executor,
+    *,
+    progress: bool = False,
+    out: Array | None = None,
 ) -> tuple[Array, Executor]:
     """Return the gradient of `objective` as a flat array, and the executor that did the work.
 
@@ -48,8 +55,10 @@ def differentiate(
         Where blocks may run.
     progress : bool, default False
         Show a bar with the time left.
+    out : ndarray, optional
+        Where the gradient is written to; by default a new array.
     """
-    gradient = np.empty(objective.size, objective.dtype)
+    gradient = np.empty(objective.size, objective.dtype) if out is None else out
     items = range(objective.items)
     cost = objective.cost() if executor.workers > 1 else Cost(0.0, 0.0)
     if cost is not None and not executor.pays(cost):
@@ -72,7 +81,11 @@ def differentiate(
             executor = SERIAL
         if trial and executor is not SERIAL:
             items, cost, executor = _try_threads(run, executor, items, cost)
-        run(executor, _blocks(items, executor, cost))
+        blocks = _blocks(items, executor, cost)
+        weights = objective.weights() if len(blocks) > 1 else None
+        if weights is not None:
+            blocks = balance(blocks, weights[items.start : items.stop])
+        run(executor, blocks)
     return gradient, executor
 
 
@@ -99,7 +112,8 @@ def _blocks(items: range, executor: Executor, cost: Cost) -> list[range]:
         return partition(items, max(1, fewest))
     pace = max(cost.wall / max(len(items), 1), 1e-9)
     most = -(-len(items) // max(1, fewest))
-    least = min(math.ceil(executor.overhead / 5 / pace), -(-len(items) // (2 * executor.workers)))
+    least = max(executor.overhead / 5, LEAST_BLOCK, 20 * cost.block) / pace
+    least = min(math.ceil(least), -(-len(items) // executor.workers))
     return taper(items, executor.workers, least, max(least, most))
 
 

@@ -25,7 +25,7 @@ from fastgrad.objectives.base import Cost, Objective
 THREADS = "fastgrad-threads"
 NAMES = {"threads": THREADS, "processes": "loky"}
 
-OVERHEAD = {THREADS: 1.5e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
+OVERHEAD = {THREADS: 1e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
 
 START = 1.0
@@ -166,26 +166,24 @@ class Executor:
             _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
+        if self.backend == THREADS:
+            return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
         with contextlib.suppress(ValueError):  # Some backends hand their results over at the end.
             parallel = Parallel(**options, return_as="generator_unordered")
             results: Iterator[Any] = parallel((call, given, {}) for call, given in tasks)
             return results
-        return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
+        # An exception would have the pool terminated, where multiprocessing may deadlock: it comes
+        # back as a result.
+        tasks = [(parcels.caught, task) for task in tasks]
+        results = _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
+        return map(parcels.opened, results)
 
 
 def _in_turns(parallel: Any, tasks: list[Task], workers: int) -> Iterator[Any]:
-    """Yield the results of some tasks after the other.
-
-    An exception would have the pool terminated, where multiprocessing may deadlock: it comes back
-    as a result.
-    """
+    """Yield the results of all tasks in their order, some tasks after the other."""
     length = workers * TASKS_PER_WORKER
     for start in range(0, len(tasks), length):
-        part: list[Any] = [(parcels.caught, task, {}) for task in tasks[start : start + length]]
-        for result, error in parallel(part):
-            if error is not None:
-                raise error
-            yield result
+        yield from parallel([(call, given, {}) for call, given in tasks[start : start + length]])
 
 
 @functools.cache

@@ -64,6 +64,14 @@ def caught(call: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, E
         return None, error
 
 
+def opened(outcome: tuple[Any, Exception | None]) -> Any:
+    """Return or raise what `caught` has caught."""
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result
+
+
 def partials(parcel: Parcel, block: range) -> tuple[range, Array]:
     """Return a block and its partial derivatives, in a worker."""
     if getattr(_received, "token", None) != parcel.token:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
+
+from fastgrad._typing import Floats
+
 
 def partition(items: range, blocks: int) -> list[range]:
     """Return at most `blocks` contiguous, non-empty ranges that cover `items`.
@@ -37,3 +43,25 @@ def taper(items: range, workers: int, least: int, most: int) -> list[range]:
         blocks.append(items[:length])
         items = items[length:]
     return blocks
+
+
+def balance(blocks: list[range], weights: Floats) -> list[range]:
+    """Move the borders of blocks, so that they share the weight as they shared the items.
+
+    Parameters
+    ----------
+    blocks : list of range
+        Contiguous, not empty.
+    weights : ndarray
+        One for each item of the blocks, not negative, with a sum above 0.
+
+    Examples
+    --------
+    >>> balance([range(0, 2), range(2, 4)], np.array([1.0, 1.0, 2.0, 4.0]))
+    [range(0, 3), range(3, 4)]
+    """
+    first, last = blocks[0].start, blocks[-1].stop
+    done = np.cumsum(weights)
+    wanted = [(block.stop - first) / (last - first) * done[-1] for block in blocks[:-1]]
+    borders = [first, *(first + np.searchsorted(done, wanted, side="right")).tolist(), last]
+    return [range(*ends) for ends in itertools.pairwise(borders) if ends[0] < ends[1]]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import _blas, executors, reference
+from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
@@ -211,7 +212,8 @@ class TwoLayerNet:
             full = FullNetwork(A1, A2, inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
         samples = Samples(A1, A2, inputs, t, h)
-        rows = IncrementalNetwork(samples, differentiate(samples, executor)[0])
+        state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
+        rows = IncrementalNetwork(samples, state)
         return rows.rows.unpack(differentiate(rows, executor)[0])
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
@@ -243,7 +245,7 @@ class TwoLayerNet:
         return softmax(np.dot(z, self.params["W2"]) + self.params["b2"])
 
     def _layers(self) -> tuple[Floats, Floats]:
-        """Return copies of the parameters as ``[W1; b1]`` and ``[W2; b2]``."""
+        """Return ``[W1; b1]`` and ``[W2; b2]``, copied to this thread's memory."""
         for name, array in self.params.items():
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 kind = getattr(array, "dtype", type(array).__name__)
@@ -252,7 +254,7 @@ class TwoLayerNet:
                     "be lost; use .astype(float)"
                 )
         W1, b1, W2, b2 = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
-        return np.vstack([W1, b1], dtype=np.float64), np.vstack([W2, b2], dtype=np.float64)
+        return _stacked("A1", W1, b1), _stacked("A2", W2, b2)
 
     def _check_inputs(self, x: ArrayLike) -> Array:
         """Return `x` as (N, D), its values still to be checked by `_finite`."""
@@ -272,6 +274,13 @@ class TwoLayerNet:
     def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
         x = _finite(self._check_inputs(x))
         return x, class_numbers(t, len(x), len(self.params["b2"]))
+
+
+def _stacked(name: str, W: Array, b: Array) -> Floats:
+    """Return ``[W; b]`` in this thread's memory of that name."""
+    A = scratch(name, W.size + b.size).reshape(len(W) + 1, -1)
+    A[:-1], A[-1] = W, b
+    return A
 
 
 def _finite(x: Array) -> Array:

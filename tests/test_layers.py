@@ -11,7 +11,8 @@ import fastgrad
 
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
-    {"_blas", "_jit", "_typing", "_files", "datasets"},
+    {"_typing"},
+    {"_blas", "_jit", "_scratch", "_files", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
     {"steps"},

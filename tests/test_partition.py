@@ -1,7 +1,8 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgrad.partition import partition, taper
+from fastgrad.partition import balance, partition, taper
 
 
 @given(st.integers(1, 500), st.integers(1, 40))
@@ -22,3 +23,19 @@ def test_blocks_get_shorter_within_their_limits(items, workers, least, more):
     assert lengths == sorted(lengths, reverse=True)
     assert all(least <= length <= least + more for length in lengths[:-1])
     assert not lengths or 1 <= lengths[-1] <= least + more
+
+
+weights = st.lists(st.floats(0, 1e6), min_size=2, max_size=200).filter(lambda w: sum(w) > 0)
+
+
+@given(weights, st.integers(1, 9), st.integers(-50, 50))
+def test_balanced_blocks_cover_everything_and_share_the_weight(weights, blocks, first):
+    items = range(first, first + len(weights))
+    even = partition(items, blocks)
+    ranges = balance(even, np.array(weights))
+    assert [i for block in ranges for i in block] == list(items)
+    assert all(ranges)
+    # No block is heavier than its share, but for the item at its end.
+    share = max(len(block) for block in even) / len(items) * sum(weights)
+    for block in ranges:
+        assert sum(weights[i - first] for i in block) <= (share + max(weights)) * (1 + 1e-9)

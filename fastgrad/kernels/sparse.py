@@ -8,27 +8,19 @@ from fastgrad._jit import jit
 
 
 @jit
-def compress_kernel(X):
-    """Return the nonzero entries of ``[X, 1]``: where each row starts, their columns, their values.
+def compress_kernel(X, columns, values):
+    """Write the nonzero entries of ``[X, 1]``, row by row; return where each row starts.
 
-    The last entry of each row is the 1 that the biases are weights of. Without a branch, which
-    would be mispredicted at every edge of a stroke: each pixel is written, and the place moves on
-    only past those that count.
+    The last entry of each row is the 1 that the biases are weights of. There has to be room for
+    all entries. Without a branch, which would be mispredicted at every edge of a stroke: each
+    pixel is written, and the place moves on only past those that count.
     """
     samples, features = X.shape
-    most = samples
-    for n in range(samples):
-        row = X[n]
-        for i in range(features):
-            most += row[i] != 0
     starts = np.empty(samples + 1, np.int64)
-    columns = np.empty(most, np.int64)
-    values = np.empty(most)
     k = 0
     for n in range(samples):
         row = X[n]
         starts[n] = k
-        # Every pixel is written at a place that the 1 below or the next row may take again.
         for i in range(features):
             columns[k] = i
             values[k] = row[i]
@@ -37,7 +29,7 @@ def compress_kernel(X):
         values[k] = 1.0
         k += 1
     starts[samples] = k
-    return starts, columns, values
+    return starts
 
 
 @jit

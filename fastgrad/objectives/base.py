@@ -6,18 +6,36 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastgrad._typing import Array
+from fastgrad._typing import Array, Floats
 
 
 class Cost(NamedTuple):
-    """What work costs on one worker: seconds on the clock, and seconds of all cores."""
+    """What work costs on one worker: seconds on the clock, and seconds of all cores.
+
+    `block` is what every block costs beside its items, seconds.
+    """
 
     wall: float
     cpu: float
+    block: float = 0.0
 
     def times(self, factor: float) -> Cost:
         """Return what `factor` times the work costs; nothing costs nothing."""
-        return Cost(self.wall * factor, self.cpu * factor) if factor else Cost(0.0, 0.0)
+        if not factor:
+            return Cost(0.0, 0.0, self.block)
+        return Cost(self.wall * factor, self.cpu * factor, self.block)
+
+
+class OneEach:
+    """What objectives share whose work items are all alike and have one derivative each."""
+
+    def span(self, block: range) -> slice:
+        """Return where the block's partial derivatives stand."""
+        return slice(block.start, block.stop)
+
+    def weights(self) -> Floats | None:
+        """Return None: all items are alike."""
+        return None
 
 
 class PlainArrays:
@@ -65,6 +83,9 @@ class Objective(Protocol):
 
     def cost(self) -> Cost | None:
         """Return about what all items cost; None where only doing some of them can tell."""
+
+    def weights(self) -> Floats | None:
+        """Return what each item costs in proportion to the others; None where all are alike."""
 
     def prepare(self) -> bool:
         """Get ready to be copied, and tell whether that is possible."""

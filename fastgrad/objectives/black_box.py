@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastgrad._typing import Array
+from fastgrad.objectives.base import OneEach
 from fastgrad.objectives.values import explain, not_finite, number
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import Parameters, entries
 
 
-class BlackBox:
+class BlackBox(OneEach):
     """``f(x)`` as an objective; one work item is one coordinate.
 
     Pickled, f and x travel in one piece, so that a closure over x still is one when it arrives.
@@ -43,10 +44,6 @@ class BlackBox:
         self.value = math.nan
         if steps.needs_value:
             self.evaluate()
-
-    def span(self, block: range) -> slice:
-        """Return where the block's partial derivatives stand."""
-        return slice(block.start, block.stop)
 
     def evaluate(self) -> None:
         """Set ``value`` to f(x)."""

@@ -6,6 +6,7 @@ sample; `IncrementalNetwork` is the second.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,11 @@ class Samples(PlainArrays):
     def cost(self) -> Cost:
         """Return an estimate from the multiplications that are not by zero."""
         nonzero = len(self.inputs.entries[2])
-        seconds = 0.2e-9 * nonzero * self.rows.hidden + 4e-9 * self.items * self.A2.size
+        seconds = 0.15e-9 * nonzero * self.rows.hidden + 2.5e-9 * self.items * self.A2.size
         return Cost(seconds, seconds)
+
+    def weights(self) -> None:
+        """Return None: one digit has about as many pixels as another."""
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
@@ -72,8 +76,10 @@ class _HiddenCurves:
         batch = (*self.inputs.entries, self.inputs.largest, self.state)
         rows_kernel(*batch, rows.start, rows.stop, out)
 
-    def seconds(self) -> float:
-        return 0.4e-9 * len(self.inputs.entries[2]) * self.units
+    def seconds(self) -> Floats:
+        _, columns, _ = self.inputs.entries
+        entries = np.bincount(columns, minlength=self.inputs.features + 1)
+        return 0.35e-9 * self.units * entries.astype(float)
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,8 @@ class _ScoreCurves:
     def partials(self, rows: range, out: Floats) -> None:
         last_rows_kernel(self.units, self.state, rows.start, rows.stop, out)
 
-    def seconds(self) -> float:
-        return 0.4e-9 * len(self.state) * self.units * self.classes
+    def seconds(self) -> Floats:
+        return np.full(self.units + 1, 0.4e-9 * len(self.state) * self.classes)
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,9 @@ class _Direct:
         layer = (self.X, self.h, self.sigmoidal, *self.units, self.V, *self.output)
         direct_kernel(*layer, rows.start, rows.stop, out)
 
-    def seconds(self) -> float:
-        return float(20e-9 * np.count_nonzero(self.X) * self.V.size)
+    def seconds(self) -> Floats:
+        entries: Floats = np.count_nonzero(self.X, axis=0).astype(float)
+        return 20e-9 * self.V.size * entries
 
 
 def _direct(samples: Samples) -> tuple[_Direct, _Direct]:
@@ -146,6 +153,7 @@ class IncrementalNetwork(PlainArrays):
     def __init__(self, samples: Samples, state: Floats) -> None:
         self.rows = samples.rows
         self.items, self.size, self.span = self.rows.items, self.rows.size, self.rows.span
+        self._bytes = state.nbytes
         state = state.reshape(samples.items, samples.width)
         H, C = self.rows.hidden, self.rows.classes
         self._layers: list[_HiddenCurves | _ScoreCurves | _Direct] = [
@@ -157,10 +165,19 @@ class IncrementalNetwork(PlainArrays):
             for k in np.flatnonzero(samples.reach == 0):
                 self._layers[k] = direct[k]
 
+    @functools.cached_property
+    def _seconds(self) -> Floats:
+        """About what each row costs, from the multiplications that are not by zero."""
+        return np.concatenate([layer.seconds() for layer in self._layers])
+
+    def weights(self) -> Floats:
+        """Return about what each row costs."""
+        return self._seconds
+
     def cost(self) -> Cost:
-        """Return an estimate from the multiplications that are not by zero."""
-        seconds = sum(layer.seconds() for layer in self._layers)
-        return Cost(seconds, seconds)
+        """Return about what all rows cost; each block reads the whole state."""
+        seconds = float(self._seconds.sum())
+        return Cost(seconds, seconds, 1e-10 * self._bytes)
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastgrad._jit import jit_around
 from fastgrad._typing import Array
-from fastgrad.objectives.base import Cost
+from fastgrad.objectives.base import Cost, OneEach
 from fastgrad.objectives.values import explain, not_finite, number
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import PIECE_SECONDS, Parameters
@@ -60,7 +60,7 @@ def frozen_arrays(f: Any) -> dict[str, Array]:
     return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
 
 
-class Jitted:
+class Jitted(OneEach):
     """``f(x, *args)`` as an objective; one work item is one coordinate.
 
     Parameters
@@ -121,10 +121,6 @@ class Jitted:
         ]
         x = tuple(copies) if isinstance(self.parameters.x, tuple) else copies[0]
         return x, [copy.reshape(-1) for copy in copies]
-
-    def span(self, block: range) -> slice:
-        """Return where the block's partial derivatives stand."""
-        return slice(block.start, block.stop)
 
     def cost(self) -> Cost:
         """Return about what all evaluations cost."""

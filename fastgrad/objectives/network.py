@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.kernels.forward import full_kernel
 from fastgrad.kernels.sparse import compress_kernel
@@ -39,6 +40,10 @@ class Rows:
     def _offset(self, row: int) -> int:
         first = min(row, self.inputs + 1)
         return first * self.hidden + (row - first) * self.classes
+
+    def widths(self) -> Integers:
+        """Return how many parameters each row has."""
+        return np.repeat([self.hidden, self.classes], [self.inputs + 1, self.hidden + 1])
 
     def span(self, block: range) -> slice:
         """Return where the rows of `block` stand in the flat gradient."""
@@ -70,7 +75,8 @@ class Inputs:
     Attributes
     ----------
     entries : (starts, columns, values)
-        See `fastgrad.kernels.sparse.compress_kernel`.
+        Where each sample starts; and of the entries which are not zero, see
+        `fastgrad.kernels.sparse.compress_kernel`, the columns and the values.
     features : int
         Number of inputs, that of the biases left out.
     largest : float
@@ -90,11 +96,18 @@ class Inputs:
 
 
 def compress(x: Array) -> Inputs:
-    """Return the batch `x` (N, D), of any real dtype and layout, without its zeros."""
+    """Return the batch `x` (N, D), of any real dtype and layout, without its zeros.
+
+    The entries stand in this thread's memory, and only until its next batch.
+    """
+    samples, features = x.shape
+    room = samples * (features + 1)
+    columns, values = scratch("columns", room, np.int64), scratch("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
-    entries = compress_kernel(np.require(x, requirements=("C", "W")))
-    values = entries[2]
-    return Inputs(entries, x.shape[1], float(max(values.max(), -values.min())))
+    starts = compress_kernel(np.require(x, requirements=("C", "W")), columns, values)
+    columns, values = columns[: starts[-1]], values[: starts[-1]]
+    largest = float(max(values.max(), -values.min()))
+    return Inputs((starts, columns, values), features, largest)
 
 
 def rows_of(A1: Floats, A2: Floats) -> Rows:
@@ -128,6 +141,10 @@ class FullNetwork(PlainArrays):
         nonzero = len(self._inputs[2])
         seconds = 0.4e-9 * self.size * (nonzero * self._A1.shape[1] + len(self._t) * self._A2.size)
         return Cost(seconds, seconds)
+
+    def weights(self) -> Floats:
+        """Return the number of parameters in each row, each of which takes two losses."""
+        return self.rows.widths().astype(float)
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives, from private copies of the parameters."""
