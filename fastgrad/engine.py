@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -18,8 +19,8 @@ from fastgrad.partition import balance, partition, taper
 BLOCK_SECONDS = 0.5
 """Longer blocks are cut: the bar moves, and an interrupt leaves little behind."""
 
-LEAST_BLOCK = 1e-3
-"""Seconds; to hand over a block takes some hundredths of that."""
+LEAST_BLOCK = 2e-3
+"""Seconds; to hand over a block takes a fiftieth of that."""
 
 MOST_BLOCKS = 10_000
 
@@ -66,7 +67,7 @@ def differentiate(
     if executor is SERIAL and not progress:
         objective.partials(items, gradient)
         return gradient, executor
-    with tqdm(total=objective.size, unit="parameter", disable=not progress) as bar:
+    with tqdm(total=objective.size, unit="parameter") if progress else nullcontext() as bar:
         run = partial(_run, objective, gradient, bar)
         if cost is None or executor is SERIAL:
             items, cost = _begin(run, items)
@@ -118,11 +119,16 @@ def _blocks(items: range, executor: Executor, cost: Cost) -> list[range]:
 
 
 def _run(
-    objective: Objective, gradient: Array, bar: tqdm, executor: Executor, blocks: list[range]
+    objective: Objective,
+    gradient: Array,
+    bar: tqdm | None,
+    executor: Executor,
+    blocks: list[range],
 ) -> None:
     for block in executor.run(objective, blocks, gradient):
         span = objective.span(block)
-        bar.update(span.stop - span.start)
+        if bar is not None:
+            bar.update(span.stop - span.start)
 
 
 def _until_started(run: Run, executor: Executor, items: range, cost: Cost) -> tuple[range, Cost]:
