@@ -32,6 +32,10 @@ class Plan(NamedTuple):
     h: Floats
     which: Integers
 
+    def move(self, row: int, k: int) -> Any:
+        """Return how far coordinate `row` is moved for evaluation `k`, in the dtype of x."""
+        return self.moves[min(row, len(self.moves) - 1), k]
+
 
 class Steps:
     """Steps and formulas for the coordinates of `Parameters`, worked out piece by piece.

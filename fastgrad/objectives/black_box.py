@@ -147,7 +147,7 @@ class BlackBox(OneEach):
 
     def _place(self, leaf: int, indices: range, plan: Plan, k: int) -> str:
         """Return words for where the k-th evaluation of a plan took place."""
-        row, move = np.argwhere(self.steps.evaluated(plan, len(indices)))[k]
+        row, k = np.argwhere(self.steps.evaluated(plan, len(indices)))[k]
         original = self.parameters.leaves[leaf].flat[indices[row]]
-        point = original + plan.moves[min(row, len(plan.moves) - 1), move]
+        point = original + plan.move(row, k)
         return self.parameters.moved(leaf, indices[row], original.item(), point.item())

@@ -161,7 +161,7 @@ class Jitted(OneEach):
         """Return where a coordinate had been moved, and words for it."""
         i = indices[at[0]]
         original = self.parameters.leaves[leaf].flat[i]
-        point = original + plan.moves[min(at[0], len(plan.moves) - 1), at[1]]
+        point = original + plan.move(*at)
         return point, self.parameters.moved(leaf, i, original.item(), point.item())
 
 
