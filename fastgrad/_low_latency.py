@@ -6,13 +6,12 @@ threads for every call. This one blocks on the result, and keeps its threads.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import joblib
@@ -39,33 +38,36 @@ class _Threads:
         return future
 
     def stop(self) -> None:
-        """Cancel what waits; each thread ends after the call that it is at."""
-        with contextlib.suppress(Empty):
-            while (task := self._waiting.get_nowait()) is not None:
-                task[0].cancel()
+        """End each thread when all that waits now is done."""
         for _ in range(self._count):
             self._waiting.put(None)
 
     def _work(self) -> None:
         while (task := self._waiting.get()) is not None:
             future, call = task
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-            del (
-                task,
-                future,
-                call,
-            )  # What they hold may be large, and the next may be long in coming.
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    future.set_exception(error)
+            del task, future, call  # They may hold much, and the next may be long in coming.
 
 
 _pools: dict[int, _Threads] = {}
 """One for each number of workers."""
 
-# The threads do not exist in a forked child, which has to start its own.
+_lock = threading.RLock()
+"""Held where a pool is given a task or ended: what comes after its end would wait for ever."""
+
+
+def _forked() -> None:
+    """Start anew in a forked child, in which the threads do not exist."""
+    _pools.clear()
+    _lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forked)
 
 
 class LowLatencyThreads(ThreadingBackend):  # type: ignore[misc]
@@ -74,12 +76,18 @@ class LowLatencyThreads(ThreadingBackend):  # type: ignore[misc]
     # Where this is true, joblib sleeps in 10 ms steps until a callback has stored the result.
     supports_retrieve_callback = False
 
+    def start_call(self) -> None:
+        """Forget the tasks of the call before."""
+        self._futures: list[Future[Any]] = []
+
     def submit(self, func: Callable[[], Any], callback: Callable[..., Any]) -> Future[Any]:
         """Have one task done."""
-        if self._n_jobs not in _pools:
-            _pools[self._n_jobs] = _Threads(self._n_jobs)
-        future = _pools[self._n_jobs].submit(func)
+        with _lock:
+            if self._n_jobs not in _pools:
+                _pools[self._n_jobs] = _Threads(self._n_jobs)
+            future = _pools[self._n_jobs].submit(func)
         future.add_done_callback(callback)
+        self._futures.append(future)
         return future
 
     def retrieve_result(self, out: Future[Any], timeout: float | None = None) -> Any:
@@ -90,8 +98,15 @@ class LowLatencyThreads(ThreadingBackend):  # type: ignore[misc]
         """Keep the threads: the next call uses them."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Drop the threads with all that waits for them: after an error, or Ctrl-C."""
-        _pools.pop(self._n_jobs).stop()
+        """Cancel what waits, and leave the threads, which may be long at a task, to themselves.
+
+        After an error, or Ctrl-C. Tasks of other calls that wait for the same threads are done.
+        """
+        for future in self._futures:
+            future.cancel()
+        with _lock:
+            if pool := _pools.pop(self._n_jobs, None):
+                pool.stop()
 
 
 @functools.cache

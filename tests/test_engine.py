@@ -75,6 +75,19 @@ def test_threads_are_used_and_kept():
     assert len(threads) <= 2
 
 
+def test_an_error_on_threads_does_not_stop_the_work_of_other_callers():
+    def fail():
+        for _ in range(30):
+            with pytest.raises(ArithmeticError):
+                differentiate(Squares(40, fail_at=3), choose(2, "threads"))
+
+    failing = threading.Thread(target=fail)
+    failing.start()
+    while failing.is_alive():
+        objective = Squares(40)
+        assert np.array_equal(differentiate(objective, choose(2, "threads")), objective.x)
+
+
 def test_dispatch_to_threads_does_not_wait_in_steps(monkeypatch):
     def sleep(seconds):
         raise AssertionError(f"joblib slept {seconds} s")
