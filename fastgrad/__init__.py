@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastgrad.gradient import Info, grad, numerical_gradient
+from fastgrad.gradient import grad, numerical_gradient
+from fastgrad.info import Info
 from fastgrad.stencils import STENCILS, Stencil
 
 if TYPE_CHECKING:

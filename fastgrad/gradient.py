@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastgrad import executors
+from fastgrad.arguments import check, compiled, with_args
 from fastgrad.engine import differentiate
+from fastgrad.info import told
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
 from fastgrad.stencils import Stencil, named
@@ -22,35 +22,6 @@ from fastgrad.structures import Parameters
 
 if TYPE_CHECKING:
     from fastgrad.objectives.jitted import Jitted
-
-
-@dataclass(frozen=True)
-class Info:
-    """What `numerical_gradient` did.
-
-    Attributes
-    ----------
-    value : float
-        f(x).
-    evaluations : int
-        How often f was evaluated here and in the workers, without the one call in which each worker
-        proves that its copy of f works.
-    step : float, ndarray or structure
-        h; where it differs between coordinates in the structure of x.
-    seconds : float
-        Duration of the call.
-    backend : str
-        "serial", "threads", "processes" or the name of joblib's backend that did the work.
-    workers : int
-        How many workers did it.
-    """
-
-    value: float
-    evaluations: int
-    step: Any
-    seconds: float
-    backend: str
-    workers: int
 
 
 def numerical_gradient(
@@ -149,9 +120,9 @@ def numerical_gradient(
     {'a': array(5.), 'b': array([2.])}
     """
     start = time.perf_counter()
-    _check(f, args, nonfinite)
-    compiled = _compiled(f)
-    executor = executors.choose(workers, backend, default="threads" if compiled else "processes")
+    check(f, args, nonfinite)
+    driven = compiled(f)
+    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
     steps = Steps(parameters, named(stencil), h, bounds)
     keep = nonfinite == "keep"
@@ -159,23 +130,22 @@ def numerical_gradient(
     if batched:
         if not isinstance(parameters.x, np.ndarray):
             raise TypeError(f"x must be one array where batched=True, got a {type(x).__name__}")
-        objective = Batched(_with(args, f), parameters, steps, keep)
+        objective = Batched(with_args(args, f), parameters, steps, keep)
     else:
-        driven = _driven(f, parameters, args, steps, keep) if compiled else None
-        objective = driven or BlackBox(_with(args, f), parameters, steps, keep)
+        jitted = _driven(f, parameters, args, steps, keep) if driven else None
+        objective = jitted or BlackBox(with_args(args, f), parameters, steps, keep)
     vector, used = differentiate(objective, executor, progress=progress)
     gradient = parameters.assemble(vector)
     if not full_output:
         return gradient
     if math.isnan(objective.value):
         objective.evaluate()
-    return gradient, Info(
+    return gradient, told(
+        start,
+        used,
         value=objective.value,
         evaluations=objective.evaluations + steps.evaluations(parameters),
         step=steps.used(parameters),
-        seconds=time.perf_counter() - start,
-        backend={"fastgrad-threads": "threads", "loky": "processes"}.get(used.name, used.name),
-        workers=used.workers,
     )
 
 
@@ -204,7 +174,7 @@ def grad(
 
         scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))
     """
-    _check(f, (), nonfinite)
+    check(f, (), nonfinite)
     named(stencil)
     executors.choose(workers, backend)
 
@@ -225,25 +195,6 @@ def grad(
         )
 
     return gradient
-
-
-def _check(f: object, args: object, nonfinite: object) -> None:
-    if not callable(f):
-        raise TypeError(f"f must be callable, got {f!r}")
-    if not isinstance(args, tuple):
-        raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
-    if nonfinite not in ("raise", "keep"):
-        raise ValueError(f"nonfinite must be 'raise' or 'keep', got {nonfinite!r}")
-
-
-def _with(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], Any]:
-    return (lambda x: f(x, *args)) if args else f
-
-
-def _compiled(f: object) -> bool:
-    """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
-    dispatcher = sys.modules.get("numba.core.dispatcher")
-    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
 
 
 def _driven(

@@ -12,14 +12,14 @@ import fastgrad
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_typing"},
-    {"_blas", "_jit", "_scratch", "_files", "datasets"},
+    {"_blas", "_jit", "_scratch", "_files", "arguments", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
     {"steps"},
     {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
     {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
     {"objectives"},
-    {"engine"},
+    {"engine", "info"},
     {"gradient", "two_layer_net"},
     {"training"},
     {"plotting"},
