@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from fastgrad.structures import Parameters
+
 
 def check(f: object, args: object, nonfinite: object) -> None:
     """Refuse what cannot be called, passed on or understood."""
@@ -26,3 +28,14 @@ def compiled(f: object) -> bool:
     """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
     dispatcher = sys.modules.get("numba.core.dispatcher")
     return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+
+
+def point_by_point(
+    f: Callable[..., Any], args: tuple[Any, ...], parameters: Parameters
+) -> Callable[[Any], Any]:
+    """Return f as a function of x alone that Python calls, also where numba has compiled it."""
+    if compiled(f):
+        from fastgrad.objectives.jitted import refuse_frozen
+
+        refuse_frozen(f, parameters)
+    return with_args(args, f)

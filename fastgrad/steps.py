@@ -102,35 +102,38 @@ class Steps:
         rows = [row[:count] for row, count in zip(rows, counts, strict=True)]
         return repeat(rows[0]) if len(rows) == 1 else rows
 
-    def combine(self, plan: Plan, values: Array, out: Array, value: float) -> None:
+    def combine(self, plan: Plan, values: Array, out: Array, value: Any) -> None:
         """Write the derivatives of a plan's coordinates to `out`.
 
         Parameters
         ----------
         plan : Plan
             What was evaluated.
-        values : ndarray
+        values : ndarray, shape (evaluations, *outputs)
             f for all moves of the plan that are `evaluated`.
-        out : ndarray
-            One element a coordinate.
-        value : float
-            f(x), where a formula needs it.
+        out : ndarray, shape (coordinates, *outputs)
+        value : float or ndarray
+            f(x), where a formula needs it; of a shape that goes with that of `out`.
         """
+        outputs = values.shape[1:]
         if len(self.formulas) == 1:
             formula: Any = 0
-            columns = values.reshape(len(out), -1)
+            columns = values.reshape(len(out), self.weights.shape[1], *outputs)
         else:
             formula = plan.which
-            columns = np.zeros((len(out), self.weights.shape[1]), values.dtype)
+            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
             columns[self.evaluated(plan, len(out))] = values
-        weights = self.weights[formula]
+        # The weight of a coordinate is that of all its outputs.
+        beside = (slice(None),) + (np.newaxis,) * len(outputs)
+        weights = np.atleast_2d(self.weights[formula])
         # Term by term, as the formula is written: a matrix product would round differently.
-        totals = weights[..., 0] * columns[:, 0]
+        totals = weights[:, 0][beside] * columns[:, 0]
         for k in range(1, columns.shape[1]):
-            totals += weights[..., k] * columns[:, k]
+            totals += weights[:, k][beside] * columns[:, k]
         if self.needs_value:
-            totals += self.shared(value)[formula]
-        out[:] = totals / plan.h
+            centers = np.atleast_1d(np.array(self._centers)[formula])[beside]
+            totals += np.where(centers, centers * value, 0.0)
+        out[:] = totals / plan.h[beside]
 
     def uniform(self, x: Array) -> bool:
         """Tell whether all coordinates of an array share one step and one formula."""

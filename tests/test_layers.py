@@ -12,15 +12,18 @@ import fastgrad
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_typing"},
-    {"_blas", "_jit", "_scratch", "_files", "arguments", "datasets"},
+    {"_blas", "_jit", "_scratch", "_files", "sparsity", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
     {"steps"},
     {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
     {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
+    {"objectives.outputs", "objectives.second_order"},
+    {"objectives.groups", "objectives.line"},
     {"objectives"},
-    {"engine", "info"},
-    {"gradient", "two_layer_net"},
+    {"arguments", "engine", "info"},
+    {"directional", "gradient", "hessian", "jacobian", "two_layer_net"},
+    {"hessian_vector"},
     {"training"},
     {"plotting"},
     {""},  # fastgrad/__init__.py

@@ -31,10 +31,10 @@ def number(value: Any) -> float:
     return float(single) if array.dtype.kind != "f" else single
 
 
-def not_finite(value: float, where: str) -> FloatingPointError:
+def not_finite(value: float, where: str, f: str = "f") -> FloatingPointError:
     """Return the error for a value that is not finite."""
     return FloatingPointError(
-        f"f is {value} at {where}; choose another h, set bounds, or pass nonfinite='keep'"
+        f"{f} is {value} at {where}; choose another h, set bounds, or pass nonfinite='keep'"
     )
 
 
