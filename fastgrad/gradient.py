@@ -16,6 +16,7 @@ from fastgrad import executors
 from fastgrad.engine import differentiate
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
+from fastgrad.objectives.complex_step import ComplexStep, ComplexSteps
 from fastgrad.stencils import Stencil, named
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -56,8 +57,9 @@ class Info:
 def numerical_gradient(
     f: Callable[..., Any],
     x: Any,
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
     workers: int | None = None,
@@ -79,13 +81,22 @@ def numerical_gradient(
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before: after success, an exception in f, Ctrl-C, or the loss of a worker.
-    h : float, optional
-        The step, absolute. By default the book's 1e-4, and ``eps**(1/3) * max(1, |x|)`` for
-        arrays of less precision than float64.
+    h : float, or array or structure like x, optional
+        The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
+        a structure of numbers or arrays where x is one. By default the book's 1e-4, and
+        ``eps**(1/3) * max(1, |x|)`` for arrays of less precision than float64.
+    relative_step : float, optional
+        Instead of `h`: steps of ``relative_step * |x|``, and of `relative_step` where x is 0. Below
+        float64 it is the step that is left of that after ``x + h`` has been rounded.
     args : tuple, optional
         Further arguments of `f`.
-    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
-        The formula; see `fastgrad.STENCILS`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point", "complex"} or Stencil
+        The formula; see `fastgrad.STENCILS`. "complex" is the complex step, ``Im f(x + ih) / h``
+        [1]_ [2]_, by default with ``h = 1e-20 * min(1, |x|)``: exact to rounding, for f that is
+        analytic and computes with its argument alone. f takes a complex copy of x (complex128,
+        of its structure) and returns a complex number. Anything in f that drops the imaginary
+        part (abs, max, comparisons, ``.real``, ``.conj()``) makes the result wrong. A compiled f
+        is called from Python, and compiled for complex numbers by numba.
     workers : int, optional
         How many workers at most; -1 is one for each core. The result does not depend on it, and
         work too short to be worth sharing is not shared. None takes what
@@ -131,15 +142,22 @@ def numerical_gradient(
 
     Notes
     -----
-    Costs two evaluations of f a coordinate for "central", one for "forward" and "backward" and one
-    in all, four and six for "five-point" and "six-point"; one more with `bounds` or
-    `full_output`, for a compiled f one or two more. Where work is spread, one more here and one in
-    each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told by
-    the time that the first coordinates take.
+    Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
+    "complex" and one in all, four and six for "five-point" and "six-point"; one more with `bounds`
+    or `full_output`, for a compiled f one or two more. Where work is spread, one more here and one
+    in each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told
+    by the time that the first coordinates take.
 
     Workers use as many BLAS threads as the caller: the bits of a matrix product depend on that
     number. For an f that spends its time in BLAS, call inside
     ``threadpoolctl.threadpool_limits(1)`` to have whole workers instead.
+
+    References
+    ----------
+    .. [1] W. Squire, G. Trapp, Using complex variables to estimate derivatives of real functions,
+       SIAM Review 40 (1998), 110-112.
+    .. [2] J. R. R. A. Martins, P. Sturdza, J. J. Alonso, The complex-step derivative
+       approximation, ACM Transactions on Mathematical Software 29 (2003), 245-262.
 
     Examples
     --------
@@ -153,14 +171,20 @@ def numerical_gradient(
     compiled = _compiled(f)
     executor = executors.choose(workers, backend, default="threads" if compiled else "processes")
     parameters = Parameters(x)
-    steps = Steps(parameters, named(stencil), h, bounds)
     keep = nonfinite == "keep"
-    objective: Batched | BlackBox | Jitted
-    if batched:
+    objective: Batched | BlackBox | ComplexStep | Jitted
+    steps: Steps | ComplexSteps
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+        steps = ComplexSteps(parameters, h, relative_step)
+        objective = ComplexStep(_with(args, f), parameters, steps, keep)
+    elif batched:
         if not isinstance(parameters.x, np.ndarray):
             raise TypeError(f"x must be one array where batched=True, got a {type(x).__name__}")
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
         objective = Batched(_with(args, f), parameters, steps, keep)
     else:
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
         driven = _driven(f, parameters, args, steps, keep) if compiled else None
         objective = driven or BlackBox(_with(args, f), parameters, steps, keep)
     vector, used = differentiate(objective, executor, progress=progress)
@@ -181,8 +205,9 @@ def numerical_gradient(
 
 def grad(
     f: Callable[..., Any],
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     stencil: str | Stencil = "central",
     workers: int | None = None,
     backend: str | None = None,
@@ -205,7 +230,10 @@ def grad(
         scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))
     """
     _check(f, (), nonfinite)
-    named(stencil)
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+    else:
+        named(stencil)
     executors.choose(workers, backend)
 
     @functools.wraps(f, assigned=("__module__",), updated=())
@@ -214,6 +242,7 @@ def grad(
             f,
             x,
             h,
+            relative_step=relative_step,
             args=args,
             stencil=stencil,
             workers=workers,
@@ -234,6 +263,19 @@ def _check(f: object, args: object, nonfinite: object) -> None:
         raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
     if nonfinite not in ("raise", "keep"):
         raise ValueError(f"nonfinite must be 'raise' or 'keep', got {nonfinite!r}")
+
+
+def _check_complex(batched: bool, bounds: object) -> None:
+    """Refuse the options that mean nothing to the complex step."""
+    if batched:
+        raise ValueError(
+            "batched=True calls f with many real points; leave it out where stencil='complex'"
+        )
+    if bounds is not None:
+        raise ValueError(
+            f"bounds do not matter where stencil='complex', got {bounds!r}: the real part of x "
+            "never moves; leave them out"
+        )
 
 
 def _with(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], Any]:
