@@ -30,9 +30,7 @@ def compiled(f: object) -> bool:
     return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
 
 
-def point_by_point(
-    f: Callable[..., Any], args: tuple[Any, ...], parameters: Parameters
-) -> Callable[[Any], Any]:
+def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Callable[[Any], Any]:
     """Return f as a function of x alone that Python calls, also where numba has compiled it."""
     if compiled(f):
         from fastgrad.objectives.jitted import refuse_frozen

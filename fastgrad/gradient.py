@@ -16,6 +16,7 @@ from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
+from fastgrad.objectives.complex_step import ComplexStep, ComplexSteps
 from fastgrad.stencils import Stencil, named
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 def numerical_gradient(
     f: Callable[..., Any],
     x: Any,
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
     workers: int | None = None,
@@ -50,13 +52,22 @@ def numerical_gradient(
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before: after success, an exception in f, Ctrl-C, or the loss of a worker.
-    h : float, optional
-        The step, absolute. By default the book's 1e-4, and ``eps**(1/3) * max(1, |x|)`` for
-        arrays of less precision than float64.
+    h : float, or array or structure like x, optional
+        The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
+        a structure of numbers or arrays where x is one. By default the book's 1e-4, and
+        ``eps**(1/3) * max(1, |x|)`` for arrays of less precision than float64.
+    relative_step : float, optional
+        Instead of `h`: steps of ``relative_step * |x|``, and of `relative_step` where x is 0. Below
+        float64 it is the step that is left of that after ``x + h`` has been rounded.
     args : tuple, optional
         Further arguments of `f`.
-    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
-        The formula; see `fastgrad.STENCILS`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point", "complex"} or Stencil
+        The formula; see `fastgrad.STENCILS`. "complex" is the complex step, ``Im f(x + ih) / h``
+        [1]_ [2]_, by default with ``h = 1e-20 * min(1, |x|)``: exact to rounding, for f that is
+        analytic and computes with its argument alone. f takes a complex copy of x (complex128,
+        of its structure) and returns a complex number. Anything in f that drops the imaginary
+        part (abs, max, comparisons, ``.real``, ``.conj()``) makes the result wrong. A compiled f
+        is called from Python, and compiled for complex numbers by numba.
     workers : int, optional
         How many workers at most; -1 is one for each core. The result does not depend on it, and
         work too short to be worth sharing is not shared. None takes what
@@ -102,15 +113,22 @@ def numerical_gradient(
 
     Notes
     -----
-    Costs two evaluations of f a coordinate for "central", one for "forward" and "backward" and one
-    in all, four and six for "five-point" and "six-point"; one more with `bounds` or
-    `full_output`, for a compiled f one or two more. Where work is spread, one more here and one in
-    each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told by
-    the time that the first coordinates take.
+    Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
+    "complex" and one in all, four and six for "five-point" and "six-point"; one more with `bounds`
+    or `full_output`, for a compiled f one or two more. Where work is spread, one more here and one
+    in each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told
+    by the time that the first coordinates take.
 
     Workers use as many BLAS threads as the caller: the bits of a matrix product depend on that
     number. For an f that spends its time in BLAS, call inside
     ``threadpoolctl.threadpool_limits(1)`` to have whole workers instead.
+
+    References
+    ----------
+    .. [1] W. Squire, G. Trapp, Using complex variables to estimate derivatives of real functions,
+       SIAM Review 40 (1998), 110-112.
+    .. [2] J. R. R. A. Martins, P. Sturdza, J. J. Alonso, The complex-step derivative
+       approximation, ACM Transactions on Mathematical Software 29 (2003), 245-262.
 
     Examples
     --------
@@ -124,14 +142,20 @@ def numerical_gradient(
     driven = compiled(f)
     executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
-    steps = Steps(parameters, named(stencil), h, bounds)
     keep = nonfinite == "keep"
-    objective: Batched | BlackBox | Jitted
-    if batched:
+    objective: Batched | BlackBox | ComplexStep | Jitted
+    steps: Steps | ComplexSteps
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+        steps = ComplexSteps(parameters, h, relative_step)
+        objective = ComplexStep(with_args(args, f), parameters, steps, keep)
+    elif batched:
         if not isinstance(parameters.x, np.ndarray):
             raise TypeError(f"x must be one array where batched=True, got a {type(x).__name__}")
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
         objective = Batched(with_args(args, f), parameters, steps, keep)
     else:
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
         jitted = _driven(f, parameters, args, steps, keep) if driven else None
         objective = jitted or BlackBox(with_args(args, f), parameters, steps, keep)
     vector, used = differentiate(objective, executor, progress=progress)
@@ -151,8 +175,9 @@ def numerical_gradient(
 
 def grad(
     f: Callable[..., Any],
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     stencil: str | Stencil = "central",
     workers: int | None = None,
     backend: str | None = None,
@@ -175,7 +200,10 @@ def grad(
         scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))
     """
     check(f, (), nonfinite)
-    named(stencil)
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+    else:
+        named(stencil)
     executors.choose(workers, backend)
 
     @functools.wraps(f, assigned=("__module__",), updated=())
@@ -184,6 +212,7 @@ def grad(
             f,
             x,
             h,
+            relative_step=relative_step,
             args=args,
             stencil=stencil,
             workers=workers,
@@ -195,6 +224,19 @@ def grad(
         )
 
     return gradient
+
+
+def _check_complex(batched: bool, bounds: object) -> None:
+    """Refuse the options that mean nothing to the complex step."""
+    if batched:
+        raise ValueError(
+            "batched=True calls f with many real points; leave it out where stencil='complex'"
+        )
+    if bounds is not None:
+        raise ValueError(
+            f"bounds do not matter where stencil='complex', got {bounds!r}: the real part of x "
+            "never moves; leave them out"
+        )
 
 
 def _driven(

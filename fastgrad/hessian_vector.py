@@ -107,6 +107,8 @@ def hessian_vector_product(
     array([2., 2.])
     """
     start = time.perf_counter()
+    if not (gradient is None or callable(gradient)):
+        raise TypeError(f"gradient must be callable or None, got {gradient!r}")
     check(f if gradient is None else gradient, args, nonfinite)
     executor = executors.choose(workers, backend, default="processes")
     parameters = Parameters(x)
@@ -123,9 +125,8 @@ def hessian_vector_product(
     else:
         each = second_steps(parameters) if h is None else h
         steps = Steps(parameters, CENTRAL, each, None)
-        objective = numerical = BlackBox(
-            point_by_point(f, args, parameters), parameters, steps, keep
-        )
+        of_x = point_by_point(f, args, parameters)
+        objective = numerical = BlackBox(of_x, parameters, steps, keep)
 
         def g(x: Any) -> Array:
             nonlocal used

@@ -25,6 +25,7 @@ def jacobian(
     x: Any,
     h: Any = None,
     *,
+    relative_step: float | None = None,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
     workers: int | None = None,
@@ -47,7 +48,7 @@ def jacobian(
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before, also after an exception in f, Ctrl-C, or the loss of a worker.
-    h, args, stencil, bounds, progress
+    h, relative_step, args, stencil, bounds, progress
         As for `numerical_gradient`.
     workers, backend : int and str, optional
         As for `numerical_gradient`, with "processes" where nothing else is said.
@@ -111,9 +112,9 @@ def jacobian(
     >>> jacobian(lambda x: x[1:] * x[:-1], x).round(6)
     array([[2., 1., 0.],
            [0., 3., 2.]])
-    >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=[[True, True, False], [False, True, True]])
-    <Compressed Sparse Row sparse array of dtype 'float64'
-        with 4 stored elements and shape (2, 3)>
+    >>> band = [[True, True, False], [False, True, True]]
+    >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=band).nnz
+    4
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
@@ -125,7 +126,7 @@ def jacobian(
             raise TypeError(f"x must be one array with {option}, got a {type(x).__name__}")
     if batched and sparsity is not None:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
-    steps = Steps(parameters, named(stencil), h, bounds)
+    steps = Steps(parameters, named(stencil), h, bounds, relative_step)
     arguments = point_by_point(f, args, parameters), parameters, steps, nonfinite == "keep"
     objective: Outputs
     if sparsity is None:

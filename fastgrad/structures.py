@@ -121,7 +121,11 @@ class Parameters:
             vector[..., start:stop].reshape(outer + leaf.shape).astype(leaf.dtype, copy=False)
             for leaf, (start, stop) in zip(self.leaves, pairwise(self._starts), strict=True)
         ]
-        return _rebuild(self.x, iter(pieces))
+        return self.rebuild(pieces)
+
+    def rebuild(self, leaves: list[Array]) -> Any:
+        """Return other arrays in the structure of `x`."""
+        return _rebuild(self.x, iter(leaves))
 
     def spread(self, value: Any, argument: str) -> list[Array]:
         """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""
@@ -167,7 +171,13 @@ def entries(leaf: Array) -> Any:
 
 
 def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
-    value = np.asarray(value)
+    try:
+        value = np.asarray(value)
+    except ValueError:
+        raise ValueError(
+            f"{argument} must be a number or have the shape of x, {shape}; got rows of different "
+            "lengths"
+        ) from None
     if value.dtype.kind not in "iuf":
         raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
     if value.ndim == 0:

@@ -34,6 +34,9 @@ def rounding(stencil, dtype, size, h):
     return STENCIL[stencil, np.dtype(dtype).name] * np.finfo(dtype).eps * size / h
 
 
+# The complex step subtracts nothing: some roundings of f and one of the division by h, relative.
+COMPLEX = 1e-15
+
 # Truncation of the central difference at h = 1e-4, of functions whose third derivative is about
 # as large as the first: h² / 6 = 2e-9, with a margin for those that are not so tame.
 TRUNCATION = 1e-7
