@@ -99,8 +99,6 @@ def directional_derivative(
     derivative = line.derivative()[()]
     if not full_output:
         return derivative
-    if not line.evaluations:
-        line.evaluate()
+    value = line.at_x()
     evaluations = line.evaluations + line.steps.evaluations(line.parameters)
-    value = line.value.reshape(line.shape)[()]
     return derivative, told(start, SERIAL, value=value, evaluations=evaluations, step=h)

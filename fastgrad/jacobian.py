@@ -139,9 +139,7 @@ def jacobian(
     result = objective.assemble(vector)
     if not full_output:
         return result
-    if not objective.evaluations:
-        objective.evaluate()
-    value = objective.value.reshape(objective.shape)
+    value = objective.at_x()
     evaluations = objective.evaluations + planned
     step = steps.used(parameters)
     return result, told(start, used, value=value, evaluations=evaluations, step=step)

@@ -46,3 +46,11 @@ HALF = 1e-2
 
 # How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
+
+
+def second_rounding(size, h, dtype=float):
+    """Return what rounding may do to a second difference of values of that size.
+
+    The absolute weights of the formulas sum to 4 / h² and 1 / h²; times 32 roundings within f.
+    """
+    return 128 * np.finfo(dtype).eps * size / np.min(h) ** 2

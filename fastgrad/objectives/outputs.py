@@ -61,6 +61,12 @@ class Outputs(BlackBox):
         jacobian = vector.reshape(self.parameters.size, self.outputs).T
         return self.parameters.assemble(jacobian.reshape(*self.shape or (), self.parameters.size))
 
+    def at_x(self) -> Any:
+        """Return f(x), of f's shape; it is evaluated where it has not been yet."""
+        if isinstance(self.value, float):
+            self.evaluate()
+        return self.value.reshape(self.shape)[()]
+
     def _read(self, returned: Any) -> Array:
         """Return a flat copy of what f returned: f may return the same memory every time."""
         array = np.asarray(returned)
