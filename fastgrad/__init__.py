@@ -2,7 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastgrad.gradient import Info, grad, numerical_gradient
+from fastgrad.directional import directional_derivative
+from fastgrad.gradient import grad, numerical_gradient
+from fastgrad.hessian import hessian
+from fastgrad.hessian_vector import hessian_vector_product
+from fastgrad.info import Info
+from fastgrad.jacobian import jacobian
 from fastgrad.stencils import STENCILS, Stencil
 
 if TYPE_CHECKING:
@@ -14,7 +19,11 @@ __all__ = [
     "Info",
     "Stencil",
     "TwoLayerNet",
+    "directional_derivative",
     "grad",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
     "load_mnist",
     "numerical_gradient",
 ]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastgrad import executors
+from fastgrad.arguments import check, compiled, with_args
 from fastgrad.engine import differentiate
+from fastgrad.info import told
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
+from fastgrad.objectives.complex_step import ComplexStep, ComplexSteps
 from fastgrad.stencils import Stencil, named
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -24,40 +25,12 @@ if TYPE_CHECKING:
     from fastgrad.objectives.jitted import Jitted
 
 
-@dataclass(frozen=True)
-class Info:
-    """What `numerical_gradient` did.
-
-    Attributes
-    ----------
-    value : float
-        f(x).
-    evaluations : int
-        How often f was evaluated here and in the workers, without the one call in which each worker
-        proves that its copy of f works.
-    step : float, ndarray or structure
-        h; where it differs between coordinates in the structure of x.
-    seconds : float
-        Duration of the call.
-    backend : str
-        "serial", "threads", "processes" or the name of joblib's backend that did the work.
-    workers : int
-        How many workers did it.
-    """
-
-    value: float
-    evaluations: int
-    step: Any
-    seconds: float
-    backend: str
-    workers: int
-
-
 def numerical_gradient(
     f: Callable[..., Any],
     x: Any,
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
     workers: int | None = None,
@@ -79,13 +52,22 @@ def numerical_gradient(
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before: after success, an exception in f, Ctrl-C, or the loss of a worker.
-    h : float, optional
-        The step, absolute. By default the book's 1e-4, and ``eps**(1/3) * max(1, |x|)`` for
-        arrays of less precision than float64.
+    h : float, or array or structure like x, optional
+        The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
+        a structure of numbers or arrays where x is one. By default the book's 1e-4, and
+        ``eps**(1/3) * max(1, |x|)`` for arrays of less precision than float64.
+    relative_step : float, optional
+        Instead of `h`: steps of ``relative_step * |x|``, and of `relative_step` where x is 0. Below
+        float64 it is the step that is left of that after ``x + h`` has been rounded.
     args : tuple, optional
         Further arguments of `f`.
-    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
-        The formula; see `fastgrad.STENCILS`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point", "complex"} or Stencil
+        The formula; see `fastgrad.STENCILS`. "complex" is the complex step, ``Im f(x + ih) / h``
+        [1]_ [2]_, by default with ``h = 1e-20 * min(1, |x|)``: exact to rounding, for f that is
+        analytic and computes with its argument alone. f takes a complex copy of x (complex128,
+        of its structure) and returns a complex number. Anything in f that drops the imaginary
+        part (abs, max, comparisons, ``.real``, ``.conj()``) makes the result wrong. A compiled f
+        is called from Python, and compiled for complex numbers by numba.
     workers : int, optional
         How many workers at most; -1 is one for each core. The result does not depend on it, and
         work too short to be worth sharing is not shared. None takes what
@@ -131,15 +113,22 @@ def numerical_gradient(
 
     Notes
     -----
-    Costs two evaluations of f a coordinate for "central", one for "forward" and "backward" and one
-    in all, four and six for "five-point" and "six-point"; one more with `bounds` or
-    `full_output`, for a compiled f one or two more. Where work is spread, one more here and one in
-    each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told by
-    the time that the first coordinates take.
+    Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
+    "complex" and one in all, four and six for "five-point" and "six-point"; one more with `bounds`
+    or `full_output`, for a compiled f one or two more. Where work is spread, one more here and one
+    in each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told
+    by the time that the first coordinates take.
 
     Workers use as many BLAS threads as the caller: the bits of a matrix product depend on that
     number. For an f that spends its time in BLAS, call inside
     ``threadpoolctl.threadpool_limits(1)`` to have whole workers instead.
+
+    References
+    ----------
+    .. [1] W. Squire, G. Trapp, Using complex variables to estimate derivatives of real functions,
+       SIAM Review 40 (1998), 110-112.
+    .. [2] J. R. R. A. Martins, P. Sturdza, J. J. Alonso, The complex-step derivative
+       approximation, ACM Transactions on Mathematical Software 29 (2003), 245-262.
 
     Examples
     --------
@@ -149,40 +138,46 @@ def numerical_gradient(
     {'a': array(5.), 'b': array([2.])}
     """
     start = time.perf_counter()
-    _check(f, args, nonfinite)
-    compiled = _compiled(f)
-    executor = executors.choose(workers, backend, default="threads" if compiled else "processes")
+    check(f, args, nonfinite)
+    driven = compiled(f)
+    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
-    steps = Steps(parameters, named(stencil), h, bounds)
     keep = nonfinite == "keep"
-    objective: Batched | BlackBox | Jitted
-    if batched:
+    objective: Batched | BlackBox | ComplexStep | Jitted
+    steps: Steps | ComplexSteps
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+        steps = ComplexSteps(parameters, h, relative_step)
+        objective = ComplexStep(with_args(args, f), parameters, steps, keep)
+    elif batched:
         if not isinstance(parameters.x, np.ndarray):
             raise TypeError(f"x must be one array where batched=True, got a {type(x).__name__}")
-        objective = Batched(_with(args, f), parameters, steps, keep)
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
+        objective = Batched(with_args(args, f), parameters, steps, keep)
     else:
-        driven = _driven(f, parameters, args, steps, keep) if compiled else None
-        objective = driven or BlackBox(_with(args, f), parameters, steps, keep)
+        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
+        jitted = _driven(f, parameters, args, steps, keep) if driven else None
+        objective = jitted or BlackBox(with_args(args, f), parameters, steps, keep)
     vector, used = differentiate(objective, executor, progress=progress)
     gradient = parameters.assemble(vector)
     if not full_output:
         return gradient
     if math.isnan(objective.value):
         objective.evaluate()
-    return gradient, Info(
+    return gradient, told(
+        start,
+        used,
         value=objective.value,
         evaluations=objective.evaluations + steps.evaluations(parameters),
         step=steps.used(parameters),
-        seconds=time.perf_counter() - start,
-        backend={"fastgrad-threads": "threads", "loky": "processes"}.get(used.name, used.name),
-        workers=used.workers,
     )
 
 
 def grad(
     f: Callable[..., Any],
-    h: float | None = None,
+    h: Any = None,
     *,
+    relative_step: float | None = None,
     stencil: str | Stencil = "central",
     workers: int | None = None,
     backend: str | None = None,
@@ -204,8 +199,11 @@ def grad(
 
         scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))
     """
-    _check(f, (), nonfinite)
-    named(stencil)
+    check(f, (), nonfinite)
+    if stencil == "complex":
+        _check_complex(batched, bounds)
+    else:
+        named(stencil)
     executors.choose(workers, backend)
 
     @functools.wraps(f, assigned=("__module__",), updated=())
@@ -214,6 +212,7 @@ def grad(
             f,
             x,
             h,
+            relative_step=relative_step,
             args=args,
             stencil=stencil,
             workers=workers,
@@ -227,23 +226,17 @@ def grad(
     return gradient
 
 
-def _check(f: object, args: object, nonfinite: object) -> None:
-    if not callable(f):
-        raise TypeError(f"f must be callable, got {f!r}")
-    if not isinstance(args, tuple):
-        raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
-    if nonfinite not in ("raise", "keep"):
-        raise ValueError(f"nonfinite must be 'raise' or 'keep', got {nonfinite!r}")
-
-
-def _with(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], Any]:
-    return (lambda x: f(x, *args)) if args else f
-
-
-def _compiled(f: object) -> bool:
-    """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
-    dispatcher = sys.modules.get("numba.core.dispatcher")
-    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+def _check_complex(batched: bool, bounds: object) -> None:
+    """Refuse the options that mean nothing to the complex step."""
+    if batched:
+        raise ValueError(
+            "batched=True calls f with many real points; leave it out where stencil='complex'"
+        )
+    if bounds is not None:
+        raise ValueError(
+            f"bounds do not matter where stencil='complex', got {bounds!r}: the real part of x "
+            "never moves; leave them out"
+        )
 
 
 def _driven(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 from collections.abc import Iterable
 from functools import partial
 from itertools import repeat
@@ -15,9 +14,8 @@ import numpy as np
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.bounds import fit, pairs
 from fastgrad.stencils import Stencil, moves, one_sided
+from fastgrad.step_sizes import BOOK_STEP, StepSizes, refuse
 from fastgrad.structures import Parameters
-
-BOOK_STEP = 1e-4
 
 
 class Plan(NamedTuple):
@@ -46,9 +44,8 @@ class Steps:
         Where the derivative is taken.
     stencil : Stencil
         The formula wherever it fits between the bounds.
-    h : float or None
-        Step; None is the book's 1e-4, and ``eps**(1/3) * max(1, |x|)`` in precisions below
-        float64, where 1e-4 would drown in rounding.
+    h, relative_step
+        As for `StepSizes`.
     bounds : tuple or None
         ``(lower, upper)``, numbers or structures like x: nothing outside is evaluated.
 
@@ -62,7 +59,7 @@ class Steps:
     Raises
     ------
     TypeError, ValueError
-        If `h` or `bounds` are no steps and bounds, if x is not finite, if a coordinate lies
+        If the steps or `bounds` are no steps and bounds, if x is not finite, if a coordinate lies
         outside its bounds or has no room between them, or if a step is lost in rounding.
     """
 
@@ -70,15 +67,20 @@ class Steps:
         self,
         parameters: Parameters,
         stencil: Stencil,
-        h: float | None,
+        h: Any,
         bounds: tuple[object, object] | None,
+        relative_step: float | None = None,
     ) -> None:
-        self.h = _checked(h)
+        self.sizes = StepSizes(parameters, h, relative_step)
         self.bounds = pairs(parameters, bounds)
         order = stencil.order
         sided = (one_sided(order, +1), one_sided(order, -1)) if self.bounds else ()
         self.formulas = (stencil, *sided)
         self.counts, self._offsets, self.weights, self._centers = _tables(self.formulas)
+        # One step and one formula for all coordinates, and in which precisions.
+        same = self.bounds is None and (self.sizes.default or self.sizes.one is not None)
+        self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
+        self._step = self.sizes.one or BOOK_STEP
         self._validate(parameters)
 
     @property
@@ -102,47 +104,50 @@ class Steps:
         rows = [row[:count] for row, count in zip(rows, counts, strict=True)]
         return repeat(rows[0]) if len(rows) == 1 else rows
 
-    def combine(self, plan: Plan, values: Array, out: Array, value: float) -> None:
+    def combine(self, plan: Plan, values: Array, out: Array, value: Any) -> None:
         """Write the derivatives of a plan's coordinates to `out`.
 
         Parameters
         ----------
         plan : Plan
             What was evaluated.
-        values : ndarray
+        values : ndarray, shape (evaluations, *outputs)
             f for all moves of the plan that are `evaluated`.
-        out : ndarray
-            One element a coordinate.
-        value : float
-            f(x), where a formula needs it.
+        out : ndarray, shape (coordinates, *outputs)
+        value : float or ndarray
+            f(x), where a formula needs it; of a shape that goes with that of `out`.
         """
+        outputs = values.shape[1:]
         if len(self.formulas) == 1:
             formula: Any = 0
-            columns = values.reshape(len(out), -1)
+            columns = values.reshape(len(out), self.weights.shape[1], *outputs)
         else:
             formula = plan.which
-            columns = np.zeros((len(out), self.weights.shape[1]), values.dtype)
+            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
             columns[self.evaluated(plan, len(out))] = values
-        weights = self.weights[formula]
+        # The weight of a coordinate is that of all its outputs.
+        beside = (slice(None),) + (np.newaxis,) * len(outputs)
+        weights = np.atleast_2d(self.weights[formula])
         # Term by term, as the formula is written: a matrix product would round differently.
-        totals = weights[..., 0] * columns[:, 0]
+        totals = weights[:, 0][beside] * columns[:, 0]
         for k in range(1, columns.shape[1]):
-            totals += weights[..., k] * columns[:, k]
+            totals += weights[:, k][beside] * columns[:, k]
         if self.needs_value:
-            totals += self.shared(value)[formula]
-        out[:] = totals / plan.h
+            centers = np.atleast_1d(np.array(self._centers)[formula])[beside]
+            totals += np.where(centers, centers * value, 0.0)
+        out[:] = totals / plan.h[beside]
 
     def uniform(self, x: Array) -> bool:
         """Tell whether all coordinates of an array share one step and one formula."""
-        return self.bounds is None and (self.h is not None or x.dtype.itemsize >= 8)
+        return x.dtype.itemsize >= self._uniform_from
 
     def plan(self, parameters: Parameters, leaf: int, indices: range) -> Plan:
         """Return what to evaluate for these coordinates of a leaf."""
         array = parameters.leaves[leaf]
         if self.uniform(array):
-            return _one_for_all(self.formulas[0], self.h or BOOK_STEP, array.dtype)
+            return _one_for_all(self.formulas[0], self._step, array.dtype)
         x = array.flat[indices.start : indices.stop]
-        h = self._preferred(x)
+        h = self.sizes.of(leaf, indices, x)
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
             lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
@@ -152,7 +157,7 @@ class Steps:
     def used(self, parameters: Parameters) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
         if all(self.uniform(leaf) for leaf in parameters.leaves):
-            return self.h or BOOK_STEP
+            return self._step
         h = np.empty(parameters.size)
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             h[where] = self.plan(parameters, leaf, indices).h
@@ -167,30 +172,19 @@ class Steps:
             for leaf, indices, _ in parameters.pieces(range(parameters.size))
         )
 
-    def _preferred(self, x: Array) -> Floats:
-        if self.h is not None:
-            return np.full(len(x), self.h)
-        if x.dtype.itemsize >= 8:
-            return np.full(len(x), BOOK_STEP)
-        h = np.cbrt(np.finfo(x.dtype).eps) * np.maximum(1, np.abs(x))
-        # The step that is taken, after x + h has been rounded.
-        taken: Floats = ((x + h.astype(x.dtype)) - x).astype(float)
-        return taken
-
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
-        step = self.h or BOOK_STEP
-        if all([self.uniform(leaf) and _all_move(leaf, step) for leaf in parameters.leaves]):
+        if all([self.uniform(leaf) and _all_move(leaf, self._step) for leaf in parameters.leaves]):
             return
+        self.sizes.check(parameters)
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
-            refuse = partial(_refuse, parameters, where.start, x)
-            refuse(~np.isfinite(x), "must be finite, got {x}")
+            refused = partial(refuse, parameters, where.start, x)
             if self.bounds is not None:
                 lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
-                refuse(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
+                refused(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
             moves, h, _ = self.plan(parameters, leaf, indices)
-            refuse(
+            refused(
                 x + moves[:, 0] == x,
                 "= {x} does not move by the step {h:.3g}: x + h == x in " + str(x.dtype) + "; pass "
                 "a larger h, wider bounds or a more precise dtype",
@@ -211,16 +205,6 @@ def _tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tu
     return counts, offsets, weights, tuple(formula.center for formula in formulas)
 
 
-def _checked(h: float | None) -> float | None:
-    if h is None:
-        return None
-    if isinstance(h, bool) or not isinstance(h, numbers.Real):
-        raise TypeError(f"h must be a number or None, got {h!r}")
-    if not (math.isfinite(h) and h > 0):
-        raise ValueError(f"h must be a finite step above 0, got {h!r}; the book uses 1e-4")
-    return float(h)
-
-
 @functools.lru_cache(maxsize=64)
 def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
     step = np.array([h])
@@ -232,17 +216,3 @@ def _all_move(x: Array, h: float) -> bool:
     """Tell whether all of x is finite and moves by h: one look at the largest entry."""
     largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
     return math.isfinite(largest) and bool(largest + x.dtype.type(h) != largest)
-
-
-def _refuse(
-    parameters: Parameters,
-    first: int,
-    x: Array,
-    bad: Array,
-    reason: str,
-    h: Floats | None = None,
-) -> None:
-    if bad.any():
-        k = int(bad.argmax())
-        text = reason.format(x=x[k], h=None if h is None else h[k])
-        raise ValueError(f"{parameters.name(first + k)} {text}")

@@ -31,6 +31,8 @@ class Parameters:
     x : array_like of float, or dict, list or tuple
         A list or tuple of nothing but numbers is an array. What cannot be changed in place
         (numbers, lists, read-only arrays) is copied, every other array is taken as it is.
+    name : str, default "x"
+        What messages call it.
 
     Attributes
     ----------
@@ -58,9 +60,9 @@ class Parameters:
            [2., 3.]]), 'b': array([4., 5.])}
     """
 
-    def __init__(self, x: Any) -> None:
-        self.x = _writable(x, "x")
-        named = dict(_walk(self.x, "x"))
+    def __init__(self, x: Any, name: str = "x") -> None:
+        self.x = _writable(x, name)
+        named = dict(_walk(self.x, name))
         self._names, self.leaves = list(named), list(named.values())
         self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
         self.size = self._starts[-1]
@@ -75,17 +77,19 @@ class Parameters:
                 where = slice(first - block.start, last - block.start)
                 yield k, range(first - start, last - start), where
 
-    def pieces(self, block: range, length: int = PIECE) -> Iterator[tuple[int, range, slice]]:
+    def pieces(
+        self, block: range, length: int = PIECE, most: int = PIECE
+    ) -> Iterator[tuple[int, range, slice]]:
         """Yield what `split` does, cut into pieces.
 
         The first has at most `length` coordinates. The length then follows the time that the
         caller takes for a piece, about `PIECE_SECONDS`: what goes wrong is told soon, an interrupt
-        is heard, and the overhead of a piece is shared by up to `PIECE` coordinates.
+        is heard, and the overhead of a piece is shared by up to `most` coordinates.
         """
         for leaf, indices, where in self.split(block):
             first = where.start
             while indices:
-                piece, indices = indices[: min(length, PIECE)], indices[min(length, PIECE) :]
+                piece, indices = indices[: min(length, most)], indices[min(length, most) :]
                 start = time.perf_counter()
                 yield leaf, piece, slice(first, first + len(piece))
                 seconds = time.perf_counter() - start
@@ -107,29 +111,57 @@ class Parameters:
         return f"{self._names[leaf]}[{where}]" if where else self._names[leaf]
 
     def assemble(self, vector: Array) -> Any:
-        """Return the long vector in the structure of `x`, with its shapes and dtypes."""
+        """Return the long vector in the structure of `x`, with its shapes and dtypes.
+
+        Where `vector` has more axes, its last one is the long vector, and the arrays keep the axes
+        before it.
+        """
+        outer = vector.shape[:-1]
         pieces = [
-            vector[start:stop].reshape(leaf.shape).astype(leaf.dtype, copy=False)
+            vector[..., start:stop].reshape(outer + leaf.shape).astype(leaf.dtype, copy=False)
             for leaf, (start, stop) in zip(self.leaves, pairwise(self._starts), strict=True)
         ]
-        return _rebuild(self.x, iter(pieces))
+        return self.rebuild(pieces)
+
+    def rebuild(self, leaves: list[Array]) -> Any:
+        """Return other arrays in the structure of `x`."""
+        return _rebuild(self.x, iter(leaves))
 
     def spread(self, value: Any, argument: str) -> list[Array]:
         """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""
-        if isinstance(value, numbers.Real) or not isinstance(self.x, dict | list | tuple):
-            values = [value] * len(self.leaves)
-        else:
-            given = dict(_walk(value, "x", np.asarray))
-            if list(given) != self._names:
-                raise ValueError(
-                    f"{argument} must be a number or have the structure of x, "
-                    f"{', '.join(self._names)}; got {', '.join(given)}"
-                )
-            values = list(given.values())
+        values = [value] * len(self.leaves)
+        if isinstance(self.x, dict | list | tuple) and not isinstance(value, numbers.Real):
+            values = self._alike(value, argument, "be a number or have the structure of x")
         return [
             _broadcast(value, leaf.shape, argument)
             for value, leaf in zip(values, self.leaves, strict=True)
         ]
+
+    def vector(self, value: Any, argument: str) -> Array:
+        """Return a structure like `x`, of the same shapes, as one long vector of its own."""
+        values = [np.asarray(value)]
+        if isinstance(self.x, dict | list | tuple):
+            values = self._alike(value, argument, "have the structure of x")
+        for given, leaf, name in zip(values, self.leaves, self._names, strict=True):
+            name = argument + name[1:]
+            if given.dtype.kind not in "iuf":
+                raise TypeError(f"{name} must hold real numbers, got dtype {given.dtype}")
+            if given.shape != leaf.shape:
+                raise ValueError(
+                    f"{name} must have the shape of x{name.removeprefix(argument)}, {leaf.shape}; "
+                    f"got {given.shape}"
+                )
+        parts = [given.astype(self.dtype).reshape(-1) for given in values]
+        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+
+    def _alike(self, value: Any, argument: str, wanted: str) -> list[Any]:
+        """Return the arrays of a structure like `x`."""
+        given = dict(_walk(value, "x", np.asarray))
+        if list(given) != self._names:
+            raise ValueError(
+                f"{argument} must {wanted}, {', '.join(self._names)}; got {', '.join(given)}"
+            )
+        return list(given.values())
 
 
 def entries(leaf: Array) -> Any:
@@ -139,7 +171,13 @@ def entries(leaf: Array) -> Any:
 
 
 def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
-    value = np.asarray(value)
+    try:
+        value = np.asarray(value)
+    except ValueError:
+        raise ValueError(
+            f"{argument} must be a number or have the shape of x, {shape}; got rows of different "
+            "lengths"
+        ) from None
     if value.dtype.kind not in "iuf":
         raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
     if value.ndim == 0:

@@ -300,7 +300,7 @@ def test_a_step_that_is_none_is_refused(h):
         numerical_gradient(np.sum, np.ones(2), h)
 
 
-@pytest.mark.parametrize("h", ["1e-4", True, [1e-4], 1j])
+@pytest.mark.parametrize("h", ["1e-4", True, 1j])
 def test_a_step_that_is_no_number_is_refused(h):
     with pytest.raises(TypeError, match="h must be a number"):
         numerical_gradient(np.sum, np.ones(2), h)

@@ -34,6 +34,9 @@ def rounding(stencil, dtype, size, h):
     return STENCIL[stencil, np.dtype(dtype).name] * np.finfo(dtype).eps * size / h
 
 
+# The complex step subtracts nothing: some roundings of f and one of the division by h, relative.
+COMPLEX = 1e-15
+
 # Truncation of the central difference at h = 1e-4, of functions whose third derivative is about
 # as large as the first: h² / 6 = 2e-9, with a margin for those that are not so tame.
 TRUNCATION = 1e-7
@@ -43,3 +46,11 @@ HALF = 1e-2
 
 # How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
+
+
+def second_rounding(size, h, dtype=float):
+    """Return what rounding may do to a second difference of values of that size.
+
+    The absolute weights of the formulas sum to 4 / h² and 1 / h²; times 32 roundings within f.
+    """
+    return 128 * np.finfo(dtype).eps * size / np.min(h) ** 2

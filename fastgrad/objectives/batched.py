@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ import numpy as np
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.black_box import BlackBox
 from fastgrad.objectives.values import explain
-from fastgrad.steps import Steps
-from fastgrad.structures import Parameters
 
 BATCH_BYTES = 2**26
 """Memory for the points of one batch, 64 MiB."""
@@ -38,23 +35,31 @@ class Batched(BlackBox):
         As for `BlackBox`.
     """
 
-    def __init__(
-        self, f: Callable[[Any], Any], parameters: Parameters, steps: Steps, keep: bool
-    ) -> None:
-        (x,) = parameters.leaves
-        width = max(len(formula.moves) for formula in steps.formulas)
-        share = parameters.size * width // BATCHES
-        points = min(max(LEAST_POINTS, share), BATCH_BYTES // max(1, x.nbytes))
-        self.length = max(1, points // width)  # coordinates in a batch
-        super().__init__(f, parameters, steps, keep)
-        self.items = -(-self.size // self.length)
+    shape: tuple[int, ...] | None = ()
+    """Of what f returns for one point."""
 
-    def span(self, block: range) -> slice:
-        """Return where the block's partial derivatives stand."""
-        return slice(block.start * self.length, min(block.stop * self.length, self.size))
+    @functools.cached_property
+    def length(self) -> int:
+        """Coordinates in a batch."""
+        (x,) = self.parameters.leaves
+        width = max(len(formula.moves) for formula in self.steps.formulas)
+        share = self.parameters.size * width // BATCHES
+        largest = max(1, x.nbytes, self.outputs * self.dtype.itemsize)
+        points = min(max(LEAST_POINTS, share), BATCH_BYTES // largest)
+        return max(1, points // width)
 
-    def _now(self) -> float:
-        return float(self._values(self.parameters.leaves[0][None])[0])
+    @property
+    def items(self) -> int:
+        """Number of batches."""
+        return -(-self.parameters.size // self.length)
+
+    def coordinates(self, block: range) -> range:
+        """Return the coordinates that belong to a block of batches."""
+        stop = min(block.stop * self.length, self.parameters.size)
+        return range(block.start * self.length, stop)
+
+    def _now(self) -> Any:
+        return self._values(self.parameters.leaves[0][np.newaxis])[0]
 
     @functools.cached_property
     def _rows(self) -> Array:
@@ -74,10 +79,10 @@ class Batched(BlackBox):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
+        first = self.coordinates(block).start
         for item in block:
-            span = self.span(range(item, item + 1))
-            where = slice(*(end - block.start * self.length for end in (span.start, span.stop)))
-            self._batch(range(span.start, span.stop), out[where])
+            indices = self.coordinates(range(item, item + 1))
+            self._batch(indices, out[indices.start - first : indices.stop - first])
 
     def _batch(self, indices: range, out: Array) -> None:
         (x,), rows = self.parameters.leaves, self._rows
@@ -102,9 +107,11 @@ class Batched(BlackBox):
 
     def _values(self, batch: Array) -> Floats:
         values = np.asarray(self.f(batch))
-        if values.shape != (len(batch),) or values.dtype.kind not in "iuf":
+        shape = values.shape[1:] if self.shape is None else self.shape
+        if values.shape != (len(batch), *shape) or values.dtype.kind not in "iuf":
+            one = f"an array of shape {shape}" if shape else "one real number"
             raise TypeError(
-                f"f must return one real number for each of the {len(batch)} points, shape "
-                f"({len(batch)},), got {values.dtype} of shape {values.shape}"
+                f"f must return {one} for each of the {len(batch)} points, shape "
+                f"{(len(batch), *shape)}, got {values.dtype} of shape {values.shape}"
             )
         return values.astype(float)

@@ -12,7 +12,7 @@ from fastgrad._typing import Array
 from fastgrad.objectives.base import OneEach
 from fastgrad.objectives.values import explain, not_finite, number
 from fastgrad.steps import Plan, Steps
-from fastgrad.structures import Parameters, entries
+from fastgrad.structures import PIECE, Parameters, entries
 
 
 class BlackBox(OneEach):
@@ -33,28 +33,56 @@ class BlackBox(OneEach):
     """
 
     shareable = False  # Blocks side by side would move the same x.
+    outputs = 1
+    """Numbers that f returns."""
+    piece = PIECE
+    """Coordinates whose values are held at a time, at most."""
+    ready: Any = float
+    """Type of what f returns that needs no further look."""
 
     def __init__(
         self, f: Callable[[Any], Any], parameters: Parameters, steps: Steps, keep: bool
     ) -> None:
         self.f, self.parameters, self.steps, self.keep = f, parameters, steps, keep
-        self.items = self.size = parameters.size
         self.dtype = parameters.dtype
         self.evaluations = 0
-        self.value = math.nan
+        self.value: Any = math.nan
         if steps.needs_value:
             self.evaluate()
+
+    @property
+    def items(self) -> int:
+        """Number of work items."""
+        return self.parameters.size
+
+    @property
+    def size(self) -> int:
+        """Number of derivatives."""
+        return self.parameters.size * self.outputs
+
+    def coordinates(self, block: range) -> range:
+        """Return the coordinates that belong to a block of items."""
+        return block
+
+    def span(self, block: range) -> slice:
+        """Return where the block's partial derivatives stand."""
+        coordinates = self.coordinates(block)
+        return slice(coordinates.start * self.outputs, coordinates.stop * self.outputs)
 
     def evaluate(self) -> None:
         """Set ``value`` to f(x)."""
         self.evaluations += 1
         self.value = self._now()
-        if not (self.keep or math.isfinite(self.value)):
-            raise not_finite(self.value, "x")
+        if not (self.keep or np.isfinite(self.value).all()):
+            raise self._not_finite(self.value, lambda *_: "x")
 
-    def _now(self) -> float:
+    def _now(self) -> Any:
         """Return f at x as it is now."""
-        return number(self.f(self.parameters.x))
+        return self._read(self.f(self.parameters.x))
+
+    def _read(self, returned: Any) -> Any:
+        """Return what f returned as a number."""
+        return number(returned)
 
     def cost(self) -> None:
         """Return None: how long f takes is seen when it is called."""
@@ -73,23 +101,26 @@ class BlackBox(OneEach):
         A function that is pickled by its name finds the globals of the worker's module: moving
         the copy of x would leave it unmoved, and the gradient would be 0 without a word.
         """
-        here, there = self._moved_value, self._all_moved()
-        if here != there and not (math.isnan(here) and math.isnan(there)):
+        here, there = np.ravel(self._moved_value), np.ravel(self._all_moved())
+        differs = (here != there) & ~(np.isnan(here) & np.isnan(there))
+        if differs.any():
+            k = int(differs.argmax())
             raise RuntimeError(
-                f"f is {here!r} here and {there!r} in a worker, at the same x: the worker's copy "
+                f"{self._name(k)} is {here[k].item()!r} here and {there[k].item()!r} in a worker, "
+                "at the same x: the worker's copy "
                 "of f does not see its copy of x, or f is not deterministic. Let f use its "
                 "argument, define it where x is (in a script or a function, not in another "
                 "module), or pass workers=1"
             )
 
-    def _all_moved(self) -> float:
+    def _all_moved(self) -> Any:
         """Return f with every coordinate a random part of the way to its first point."""
         leaves = self.parameters.leaves
         saved = [leaf.copy() for leaf in leaves]
         random = np.random.default_rng(0)
         self.evaluations += 1
         try:
-            for leaf, indices, _ in self.parameters.pieces(range(self.size)):
+            for leaf, indices, _ in self.parameters.pieces(range(self.parameters.size)):
                 x = leaves[leaf].flat[indices.start : indices.stop]
                 moves = self.steps.plan(self.parameters, leaf, indices).moves[:, 0]
                 part = random.uniform(0.5, 1.0, len(x)).astype(x.dtype)
@@ -102,7 +133,7 @@ class BlackBox(OneEach):
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives. x is restored whatever happens."""
         # The first piece is one coordinate: how long f takes is not known yet.
-        for leaf, indices, where in self.parameters.pieces(block, 1):
+        for leaf, indices, where in self.parameters.pieces(block, 1, self.piece):
             flat = self.parameters.leaves[leaf].flat
             piece = slice(indices.start, indices.stop)
             saved = flat[piece]
@@ -120,8 +151,8 @@ class BlackBox(OneEach):
         f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
         # Lists and local names: NumPy's scalars would cost more than a cheap f.
         rows = zip(indices, saved.tolist(), self.steps.moves(plan))  # noqa: B905, may go on
-        values: list[float] = []
-        append = values.append
+        values: list[Any] = []
+        append, ready, read = values.append, self.ready, self._read
         for i, original, moves in rows:
             for move in moves:
                 # Rounds as the array's own dtype would: float64 is more than twice as long as
@@ -129,8 +160,8 @@ class BlackBox(OneEach):
                 entry[i] = original + move
                 try:
                     value = f(x)
-                    if not isinstance(value, float):
-                        value = number(value)
+                    if not isinstance(value, ready):
+                        value = read(value)
                 except Exception as error:
                     explain(error, self.parameters.moved(leaf, i, original, original + move))
                     raise
@@ -138,12 +169,35 @@ class BlackBox(OneEach):
             entry[i] = original
         return np.array(values)
 
+    def _together(self, where: Any, moves: Array, place: Callable[[], str]) -> Any:
+        """Return f with several coordinates of x, which is one array, moved at once."""
+        flat = self.parameters.leaves[0].flat
+        saved = flat[where]
+        try:
+            flat[where] = saved + moves
+            return self._read(self.f(self.parameters.x))
+        except Exception as error:
+            flat[where] = saved  # The words tell of x as it was.
+            explain(error, place())
+            raise
+        finally:
+            flat[where] = saved
+
     def _check_finite(self, leaf: int, indices: range, plan: Plan, values: Array) -> None:
         """Raise if a value is not finite, and say for which coordinate and on which side."""
-        if self.keep or np.isfinite(values).all():
-            return
-        k = int(np.isfinite(values).argmin())
-        raise not_finite(values[k].item(), self._place(leaf, indices, plan, k))
+        if not (self.keep or np.isfinite(values).all()):
+            raise self._not_finite(values, lambda k, _: self._place(leaf, indices, plan, k))
+
+    def _not_finite(self, values: Any, place: Callable[[int, int], str]) -> FloatingPointError:
+        """Return the error for the first of some evaluations' values that is not finite."""
+        flat = np.ravel(values)
+        first = int(np.isfinite(flat).argmin())
+        k, output = divmod(first, self.outputs)
+        return not_finite(flat[first].item(), place(k, output), self._name(output))
+
+    def _name(self, output: int) -> str:
+        """Return words for one of f's outputs."""
+        return "f"
 
     def _place(self, leaf: int, indices: range, plan: Plan, k: int) -> str:
         """Return words for where the k-th evaluation of a plan took place."""

@@ -18,23 +18,49 @@ def number(value: Any) -> float:
     """
     if isinstance(value, float):
         return value
+    single: float = _single(value, "iuf", "f must return a real number, got {}")
+    return float(single) if isinstance(single, int) else single
+
+
+def complex_number(value: Any) -> complex:
+    """Return the complex number that f returned, also out of an array of one element.
+
+    Examples
+    --------
+    >>> complex_number(np.array([2.5j]))
+    2.5j
+    """
+    if isinstance(value, complex):
+        return value
+    single: complex = _single(
+        value,
+        "c",
+        "f must return a complex number where stencil='complex', got {}: it ignores its argument, "
+        "or something in it (abs, float, .real, the functions of math, an array of real numbers) "
+        "drops the imaginary part; let f compute with its argument, or pass another stencil",
+    )
+    return single
+
+
+def _single(value: Any, kinds: str, refusal: str) -> Any:
+    """Return the one number, of these kinds of dtype, that a value holds."""
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
-        raise TypeError(f"f must return a real number, got {got}")
+    if array.dtype.kind not in kinds:
+        raise TypeError(
+            refusal.format(type(value).__name__ if array.dtype.kind == "O" else array.dtype)
+        )
     if array.size != 1:
         raise TypeError(
             f"f must return one number, got an array of shape {array.shape}; differentiate its "
             "sum or one element"
         )
-    single: float = array.item()
-    return float(single) if array.dtype.kind != "f" else single
+    return array.item()
 
 
-def not_finite(value: float, where: str) -> FloatingPointError:
+def not_finite(value: complex, where: str, f: str = "f") -> FloatingPointError:
     """Return the error for a value that is not finite."""
     return FloatingPointError(
-        f"f is {value} at {where}; choose another h, set bounds, or pass nonfinite='keep'"
+        f"{f} is {value} at {where}; choose another h, set bounds, or pass nonfinite='keep'"
     )
 
 

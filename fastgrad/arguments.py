@@ -1,0 +1,39 @@
+"""Arguments that all public functions take: checked, and made ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from fastgrad.structures import Parameters
+
+
+def check(f: object, args: object, nonfinite: object) -> None:
+    """Refuse what cannot be called, passed on or understood."""
+    if not callable(f):
+        raise TypeError(f"f must be callable, got {f!r}")
+    if not isinstance(args, tuple):
+        raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
+    if nonfinite not in ("raise", "keep"):
+        raise ValueError(f"nonfinite must be 'raise' or 'keep', got {nonfinite!r}")
+
+
+def with_args(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return f as a function of x alone."""
+    return (lambda x: f(x, *args)) if args else f
+
+
+def compiled(f: object) -> bool:
+    """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
+    dispatcher = sys.modules.get("numba.core.dispatcher")
+    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+
+
+def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Callable[[Any], Any]:
+    """Return f as a function of x alone that Python calls, also where numba has compiled it."""
+    if compiled(f):
+        from fastgrad.objectives.jitted import refuse_frozen
+
+        refuse_frozen(f, parameters)
+    return with_args(args, f)

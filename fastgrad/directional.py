@@ -1,0 +1,104 @@
+"""The derivative of any function along one direction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastgrad.arguments import check, point_by_point
+from fastgrad.executors import SERIAL
+from fastgrad.info import told
+from fastgrad.objectives.line import Line, direction, step
+from fastgrad.stencils import Stencil, named
+from fastgrad.steps import Steps
+from fastgrad.structures import Parameters
+
+
+def directional_derivative(
+    f: Callable[..., Any],
+    x: Any,
+    v: Any,
+    h: float | None = None,
+    *,
+    args: tuple[Any, ...] = (),
+    stencil: str | Stencil = "central",
+    nonfinite: Literal["raise", "keep"] = "raise",
+    full_output: bool = False,
+) -> Any:
+    """Return the derivative of `f` at `x` along `v`: of f(x + t v) by t, at t = 0.
+
+    By default ``(f(x + h v) - f(x - h v)) / 2h``. It is the gradient, or the Jacobian, times v;
+    v is not normalised.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args)`` returns a number or an array. It may ignore its argument and read x from
+        its closure: x is moved in place and put back.
+    x : ndarray of float, number, or dict, list or tuple of arrays
+        Where. It holds the same bits after the call as before, also after an exception in f or
+        Ctrl-C.
+    v : like x
+        The direction: of the structure and the shapes of x, finite. Along 0 the derivative is 0,
+        as the formula has it.
+    h : float, optional
+        The step of t, absolute. By default the largest with which no coordinate moves by more than
+        the default step of `numerical_gradient`: ``1e-4 / max(|v|)`` for float64, so that twice as
+        long a v gives twice the derivative.
+    args, stencil : optional
+        As for `numerical_gradient`.
+    nonfinite : {"raise", "keep"}
+        What to do when f is not finite: raise, or carry on with it.
+    full_output : bool, default False
+        Return ``(derivative, info)`` with a `fastgrad.Info`, whose step is that of t.
+
+    Returns
+    -------
+    ndarray, shape f.shape
+        A NumPy number where f returns one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or v moves nothing at this h: f has not been evaluated then.
+    FloatingPointError
+        If f is not finite somewhere.
+    Exception
+        What f raises, with a note that says where.
+
+    See Also
+    --------
+    numerical_gradient, jacobian : along all coordinates.
+
+    Notes
+    -----
+    Costs two evaluations of f for "central", "forward" and "backward", four and six for
+    "five-point" and "six-point"; with `full_output` one more for those that do not use f(x). They
+    run here, one after the other.
+
+    The formula is the central difference of one variable (M. Abramowitz, I. A. Stegun (eds.),
+    Handbook of Mathematical Functions, 1964, 25.3.21), t.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([3.0, 4.0])
+    >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
+    np.float64(-2.0)
+    """
+    start = time.perf_counter()
+    check(f, args, nonfinite)
+    formula = named(stencil)
+    parameters = Parameters(x)
+    vector = direction(parameters, v)
+    if h is None:
+        h = step(parameters, vector, Steps(parameters, formula, None, None).used(parameters))
+    of_x = point_by_point(f, args, parameters)
+    line = Line(of_x, parameters, vector, formula, h, nonfinite == "keep")
+    derivative = line.derivative()[()]
+    if not full_output:
+        return derivative
+    value = line.at_x()
+    evaluations = line.evaluations + line.steps.evaluations(line.parameters)
+    return derivative, told(start, SERIAL, value=value, evaluations=evaluations, step=h)

@@ -1,0 +1,101 @@
+"""Sparse Jacobians: which columns are found together. The only file that knows scipy.sparse."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgrad._typing import Array, Integers
+
+
+class Pattern(NamedTuple):
+    """Where an (m, n) Jacobian may differ from 0, and its columns in groups.
+
+    No two columns of a group share a row, so that one evaluation tells a group's columns apart.
+    The columns stand group by group: group g has the columns ``order[starts[g]:starts[g + 1]]``,
+    and the k-th of all columns the rows ``rows[ends[k]:ends[k + 1]]``.
+    """
+
+    shape: tuple[int, int]
+    order: Integers
+    starts: Integers
+    ends: Integers
+    rows: Integers
+    matrix: bool
+
+    def assemble(self, values: Array) -> Any:
+        """Return the sparse Jacobian of these values, which stand as `rows` does."""
+        from scipy import sparse
+
+        columns = np.repeat(self.order, np.diff(self.ends))
+        kind = sparse.csr_matrix if self.matrix else sparse.csr_array
+        return kind((values, (self.rows, columns)), shape=self.shape)
+
+
+def pattern(sparsity: Any, columns: int) -> Pattern:
+    """Return the pattern that the caller gave, with its columns in groups.
+
+    Parameters
+    ----------
+    sparsity : sparse array or matrix, or array_like of bool, shape (m, n)
+        What a sparse one stores counts, whatever the value.
+    columns : int
+        How many there must be.
+
+    Raises
+    ------
+    ImportError
+        If SciPy is missing.
+    TypeError, ValueError
+        If `sparsity` is nothing of the kind.
+
+    Notes
+    -----
+    A column joins the first group that it fits into, the columns in their order, which for a band
+    of width w makes w groups: A. R. Curtis, M. J. D. Powell, J. K. Reid, On the estimation of
+    sparse Jacobian matrices, IMA Journal of Applied Mathematics 13 (1974), 117-119.
+
+    Examples
+    --------
+    >>> band = np.eye(6, k=-1) + np.eye(6) + np.eye(6, k=1) > 0
+    >>> found = pattern(band, 6)
+    >>> np.split(found.order, found.starts[1:-1])
+    [array([0, 3]), array([1, 4]), array([2, 5])]
+    """
+    try:
+        from scipy import sparse
+        from scipy.optimize._numdiff import group_columns  # No public name leads to it.
+    except ImportError as error:
+        raise ImportError("sparsity needs SciPy: pip install 'fastgrad[sparse]'") from error
+    if not sparse.issparse(sparsity):
+        sparsity = _boolean(sparsity)
+    if sparsity.ndim != 2 or sparsity.shape[1] != columns:
+        raise ValueError(
+            f"sparsity must have a row for each output of f and a column for each coordinate of x, "
+            f"(m, {columns}); got {sparsity.shape}"
+        )
+    stored = sparse.csc_matrix(sparsity, copy=True)
+    stored.data = np.ones(stored.nnz)
+    stored.sum_duplicates()
+    groups = group_columns(stored, order=np.arange(columns))
+    order = np.argsort(groups, kind="stable")
+    ordered = stored[:, order]
+    return Pattern(
+        shape=stored.shape,
+        order=order,
+        starts=np.append(0, np.cumsum(np.bincount(groups))),
+        ends=ordered.indptr.astype(np.int64),
+        rows=ordered.indices.astype(np.int64),
+        matrix=isinstance(sparsity, sparse.spmatrix),
+    )
+
+
+def _boolean(sparsity: Any) -> Array:
+    array = np.asarray(sparsity)
+    if array.dtype != bool:
+        raise TypeError(
+            "sparsity must be a scipy.sparse array or matrix, or a boolean array; got "
+            f"{type(sparsity).__name__} of {array.dtype}; pass A != 0"
+        )
+    return array
