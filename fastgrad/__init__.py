@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastgrad.gradient import Info, grad, numerical_gradient
 from fastgrad.stencils import STENCILS, Stencil
+from fastgrad.sweep import StepSweep, step_sweep
 
 if TYPE_CHECKING:
     from fastgrad.datasets import load_mnist
@@ -13,10 +14,12 @@ __all__ = [
     "STENCILS",
     "Info",
     "Stencil",
+    "StepSweep",
     "TwoLayerNet",
     "grad",
     "load_mnist",
     "numerical_gradient",
+    "step_sweep",
 ]
 __version__ = "0.1.0"
 

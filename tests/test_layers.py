@@ -28,7 +28,7 @@ FLOORS = [
     {"objectives"},
     {"engine"},
     {"gradient", "two_layer_net"},
-    {"training"},
+    {"training", "sweep"},
     {"plotting"},
     {""},  # fastgrad/__init__.py
 ]
