@@ -95,7 +95,8 @@ def plot_step_sweep(
     if mark is not None:
         marks = np.unique(np.concatenate([leaf.ravel() for leaf in Parameters(mark).leaves]))
         for k, h in enumerate(marks):
-            mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps taken")
+            mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps marked")
+    ax.margins(y=0.1)
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
@@ -104,7 +105,8 @@ def plot_step_sweep(
 def mark_step(ax: Axes, h: float, text: str) -> None:
     """Mark a step by a dotted line, and write beside it."""
     ax.axvline(h, color="black", linewidth=0.8, linestyle=":")
-    ax.text(h, 0.97, f" {text}", va="top", transform=ax.get_xaxis_transform())
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    ax.text(h, 0.97, f" {text}", va="top", transform=ax.get_xaxis_transform(), bbox=box)
 
 
 def _guides(ax: Axes, steps: Array, errors: Array, order: int) -> None:

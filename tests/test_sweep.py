@@ -279,8 +279,8 @@ def test_many_coordinates_are_drawn_as_a_median_and_a_range():
     ("mark", "at", "text"),
     [
         (1e-5, [1e-5], " h = 1e-05"),
-        (np.array([1e-6, 1e-5, 1e-6]), [1e-6, 1e-5], " steps taken"),
-        ({"a": np.array([1e-6]), "b": [1e-4, 1e-5]}, [1e-6, 1e-5, 1e-4], " steps taken"),
+        (np.array([1e-6, 1e-5, 1e-6]), [1e-6, 1e-5], " steps marked"),
+        ({"a": np.array([1e-6]), "b": [1e-4, 1e-5]}, [1e-6, 1e-5, 1e-4], " steps marked"),
     ],
 )
 def test_steps_are_marked(mark, at, text):

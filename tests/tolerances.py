@@ -48,5 +48,9 @@ TRUNCATION = 1e-7
 # The step of half precision is 0.1: two digits.
 HALF = 1e-2
 
+# A sine at a step of 1e-5, relative to the length over which it changes: (1e-5)² / 6 of truncation
+# and eps / 1e-5 of rounding, each times a few.
+RELATIVE_STEP = 1e-10
+
 # How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
