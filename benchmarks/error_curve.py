@@ -10,6 +10,7 @@ from matplotlib import pyplot
 
 from benchmarks.pictures import BLUE, ORANGE
 from fastgrad import TwoLayerNet, load_mnist, reference
+from fastgrad.plotting import mark_step
 
 ROW = 400
 """The row of W1 that is looked at, with all of b1, W2 and b2: the nditer loop is slow."""
@@ -67,8 +68,7 @@ def figure():
     picture, ax = pyplot.subplots(figsize=(7.5, 4.6), layout="constrained")
     ax.loglog(STEPS, loop, "o--", color=ORANGE, label="nditer loop")
     ax.loglog(STEPS, ours, "s-", color=BLUE, label="incremental")
-    ax.axvline(1e-4, color="black", linewidth=0.8, linestyle=":")
-    ax.text(1e-4, 0.97, " the book's h", va="top", transform=ax.get_xaxis_transform())
+    mark_step(ax, 1e-4, "the book's h")
     ax.set(xlabel="step h", ylabel=f"largest error of {COUNT} partial derivatives")
     ax.set_title("Central differences against the exact derivative, 784-50-10, float64")
     ax.grid(alpha=0.3)

@@ -9,6 +9,7 @@ from fastgrad.hessian_vector import hessian_vector_product
 from fastgrad.info import Info
 from fastgrad.jacobian import jacobian
 from fastgrad.stencils import STENCILS, Stencil
+from fastgrad.sweep import StepSweep, step_sweep
 
 if TYPE_CHECKING:
     from fastgrad.datasets import load_mnist
@@ -18,6 +19,7 @@ __all__ = [
     "STENCILS",
     "Info",
     "Stencil",
+    "StepSweep",
     "TwoLayerNet",
     "directional_derivative",
     "grad",
@@ -26,6 +28,7 @@ __all__ = [
     "jacobian",
     "load_mnist",
     "numerical_gradient",
+    "step_sweep",
 ]
 __version__ = "0.1.0"
 

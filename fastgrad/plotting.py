@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from fastgrad._typing import Array
+from fastgrad.structures import Parameters
+from fastgrad.sweep import StepSweep
 from fastgrad.training import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MOST_LINES = 6
+"""How many curves the eye can follow."""
+
+ABOVE = 5.0
+"""How far above the errors the slopes of theory are drawn, a factor."""
 
 
 def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -28,10 +39,7 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     -------
     matplotlib.axes.Axes
     """
-    if ax is None:
-        from matplotlib import pyplot
-
-        _, ax = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    ax = _axes(ax)
     # A lone point draws no line.
     marker = "o" if len(history.evaluated) < 2 else None
     ax.plot(history.evaluated, history.train_accuracy, marker=marker, label="train")
@@ -41,3 +49,91 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right")
     return ax
+
+
+def plot_step_sweep(
+    sweep: StepSweep, ax: Axes | None = None, *, mark: Any = None, title: str | None = None
+) -> Axes:
+    """Draw the errors of a sweep against the step, on log axes: the V of rounding and truncation.
+
+    Up to six coordinates are drawn each by itself, of more the median and the range. Black lines
+    above the branches have the slopes of theory, -1 for rounding and the formula's order for
+    truncation; they are left out where the largest errors do not follow them. Errors of
+    exactly 0 cannot be drawn.
+
+    Parameters
+    ----------
+    sweep : StepSweep
+        What `fastgrad.step_sweep` returns.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without it, in a new figure.
+    mark : float, or array or structure of floats, optional
+        Steps to mark, such as `fastgrad.Info` has them in `step`.
+    title : str, optional
+        Written above the axes.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    errors = np.where(sweep.errors > 0, sweep.errors, np.nan).astype(float)
+    seen = np.isfinite(errors).any(axis=1)
+    steps, errors = sweep.steps[seen], errors[seen]
+    lowest, middle, highest = (of(errors, axis=1) for of in (np.nanmin, np.nanmedian, np.nanmax))
+    estimated = "" if sweep.source == "exact" else f"\n(truth: {sweep.source})"
+    ax.set(xscale="log", yscale="log", xlabel="step h", title=title)
+    ax.set_ylabel(f"error of the derivative{estimated}")
+    if len(sweep.names) <= MOST_LINES:
+        for name, column in zip(sweep.names, errors.T, strict=True):
+            ax.plot(steps, column, "o-", markersize=4, label=name)
+    else:
+        ax.fill_between(steps, lowest, highest, alpha=0.2, label="all coordinates")
+        ax.plot(steps, middle, "o-", markersize=4, label=f"median of {len(sweep.names)}")
+    if len(steps):
+        _guides(ax, steps, highest, sweep.order)
+    if mark is not None:
+        marks = np.unique(np.concatenate([leaf.ravel() for leaf in Parameters(mark).leaves]))
+        for k, h in enumerate(marks):
+            mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps marked")
+    ax.margins(y=0.1)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def mark_step(ax: Axes, h: float, text: str) -> None:
+    """Mark a step by a dotted line, and write beside it."""
+    ax.axvline(h, color="black", linewidth=0.8, linestyle=":")
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    ax.text(h, 0.97, f" {text}", va="top", transform=ax.get_xaxis_transform(), bbox=box)
+
+
+def _guides(ax: Axes, steps: Array, errors: Array, order: int) -> None:
+    """Draw the slopes of theory above both branches, where the errors follow them."""
+    tip = np.flatnonzero(errors <= 10 * errors.min())
+    left = slice(0, tip[0])
+    _slope(ax, steps[left], errors[left], -1, "rounding: slope -1", ":")
+    # Where the step is as long as what f is made of, no power of it rules.
+    first = slice(tip[-1] + 1, tip[-1] + 5)
+    _slope(ax, steps[first], errors[first], order, f"truncation: slope {order}", "--")
+
+
+def _slope(ax: Axes, steps: Array, errors: Array, slope: int, label: str, style: str) -> None:
+    if len(steps) < 3:
+        return
+    logs = np.log(steps), np.log(errors)
+    if abs(np.polyfit(*logs, 1)[0] - slope) > 0.3 * abs(slope):
+        return
+    line = ABOVE * np.exp(np.mean(logs[1] - slope * logs[0])) * steps ** float(slope)
+    ax.plot(steps, line, style, color="black", label=label)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """Return the axes to draw in, those of a new figure if none are given."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    _, new = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    return new

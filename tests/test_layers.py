@@ -31,7 +31,7 @@ FLOORS = [
     {"arguments", "engine", "info"},
     {"directional", "gradient", "hessian", "jacobian", "two_layer_net"},
     {"hessian_vector"},
-    {"training"},
+    {"training", "sweep"},
     {"plotting"},
     {""},  # fastgrad/__init__.py
 ]

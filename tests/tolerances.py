@@ -37,12 +37,20 @@ def rounding(stencil, dtype, size, h):
 # The complex step subtracts nothing: some roundings of f and one of the division by h, relative.
 COMPLEX = 1e-15
 
+# The truth that a sweep estimates: order 8 after the extrapolation, at best eps**(8/9) = 1e-14, and
+# up to a factor of 3 away from the best step, relative to the values of f.
+SWEEP = 5e-12
+
 # Truncation of the central difference at h = 1e-4, of functions whose third derivative is about
 # as large as the first: h² / 6 = 2e-9, with a margin for those that are not so tame.
 TRUNCATION = 1e-7
 
 # The step of half precision is 0.1: two digits.
 HALF = 1e-2
+
+# A sine at a step of 1e-5, relative to the length over which it changes: (1e-5)² / 6 of truncation
+# and eps / 1e-5 of rounding, each times a few.
+RELATIVE_STEP = 1e-10
 
 # How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
