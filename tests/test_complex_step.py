@@ -1,6 +1,7 @@
 """`stencil="complex"`: exact to rounding, and never 0 without a word."""
 
 import cmath
+import doctest
 import math
 import sys
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tolerances import COMPLEX, FLOAT32
 
 from fastgrad import grad, numerical_gradient
+from fastgrad.objectives import values
 
 # Analytic functions of one variable, with their derivatives; the first is Squire's and Trapp's.
 PAIRS = {
@@ -47,6 +49,14 @@ def test_at_any_scale_of_x(name, scale):
     x = np.array([1.5 * scale])
     gradient = numerical_gradient(lambda x: f(x).sum(), x, stencil="complex")
     np.testing.assert_allclose(gradient, derivative(x), rtol=4 * COMPLEX)
+
+
+def test_a_step_is_never_so_small_that_digits_are_lost():
+    gradient, info = numerical_gradient(
+        lambda x: x.sum() / 3, np.array([1e-300]), stencil="complex", full_output=True
+    )
+    assert info.step.tolist() == [1e-292]
+    np.testing.assert_allclose(gradient, 1 / 3, rtol=COMPLEX)
 
 
 def test_a_sine_far_out_where_a_relative_step_would_be_too_long():
@@ -141,6 +151,12 @@ def test_cmath_and_numbers(x):
     gradient = numerical_gradient(f, x, stencil="complex")
     value = gradient[0] if isinstance(gradient, tuple) else gradient
     np.testing.assert_allclose(value, np.exp(2.0), rtol=COMPLEX)
+
+
+def test_the_doctests_hold():
+    failed, attempted = doctest.testmod(values)
+    assert attempted > 0
+    assert failed == 0
 
 
 # What is not complex is refused ----------------------------------------------------------------

@@ -92,6 +92,14 @@ def test_the_estimate_is_not_deceived_by_agreement_in_the_noise(f, x, slope):
     np.testing.assert_allclose(sweep.truth, slope, rtol=0, atol=SWEEP * max(4, abs(f(x))))
 
 
+def test_the_estimate_has_no_error_of_sixth_order():
+    # At 0 all that the six-point formula errs on x + x⁷ is a multiple of h⁶; it is exact on x.
+    sweep = step_sweep(lambda x: np.sum(x + x**7), np.zeros(1), [0.5, 1.0, 2.0, 4.0])
+    np.testing.assert_allclose(
+        sweep.truth, 1.0, rtol=0, atol=rounding("six-point", float, 12**7, 4)
+    )
+
+
 def test_f_is_evaluated_as_often_as_documented():
     calls = []
 
@@ -265,6 +273,14 @@ def test_slopes_that_the_errors_do_not_follow_are_not_drawn():
     # The central difference is exact on squares: no truncation.
     ax = plot_step_sweep(step_sweep(lambda x: np.sum(x**2), X, exact=2 * X))
     assert "truncation: slope 2" not in labels(ax)
+
+
+@pytest.mark.parametrize(("left", "right", "expected"), [(-1, 2, 2), (-0.5, 2, 1), (-1, 3, 1)])
+def test_each_slope_is_drawn_where_its_branch_has_it(left, right, expected):
+    steps = 10.0 ** np.arange(-10, 1)
+    errors = np.maximum((steps / 1e-5) ** left, (steps / 1e-5) ** right)
+    sweep = StepSweep(steps, 1 + errors[:, np.newaxis], np.ones(1), "exact", ("x[0]",), 2)
+    assert len(labels(plot_step_sweep(sweep))) == 1 + expected
 
 
 def test_many_coordinates_are_drawn_as_a_median_and_a_range():
