@@ -67,7 +67,7 @@ def differentiate(
     if executor is SERIAL and not progress:
         objective.partials(items, gradient)
         return gradient, executor
-    with tqdm(total=objective.size, unit="parameter") if progress else nullcontext() as bar:
+    with tqdm(total=objective.size, unit="derivative") if progress else nullcontext() as bar:
         run = partial(_run, objective, gradient, bar)
         if cost is None or executor is SERIAL:
             items, cost = _begin(run, items)

@@ -99,7 +99,7 @@ def jacobian(
     the formula, `bounds` or `full_output` need it: six evaluations for "central" and a tridiagonal
     Jacobian of any size. Where work is spread, one more here and one in each worker.
 
-    Beside the result it takes the memory of a few times f(x) and 512 KiB, where x is float64.
+    Beside the result it takes about 2 MiB and a few times f(x), where x is float64.
 
     References
     ----------
