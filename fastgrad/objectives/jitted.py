@@ -60,6 +60,16 @@ def frozen_arrays(f: Any) -> dict[str, Array]:
     return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
 
 
+def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
+    """Raise if a compiled `f` has taken x in from outside, as a constant."""
+    for name, array in frozen_arrays(f).items():
+        if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
+            raise TypeError(
+                f"f reads x from outside, as {name}, which numba has compiled in: it would "
+                "never see x move; let f use its argument, or pass f.py_func"
+            )
+
+
 class Jitted(OneEach):
     """``f(x, *args)`` as an objective; one work item is one coordinate.
 
@@ -85,12 +95,7 @@ class Jitted(OneEach):
         steps: Steps,
         keep: bool,
     ) -> None:
-        for name, array in frozen_arrays(f).items():
-            if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
-                raise TypeError(
-                    f"f reads x from outside, as {name}, which numba has compiled in: it would "
-                    "never see x move; let f use its argument, or pass f.py_func"
-                )
+        refuse_frozen(f, parameters)
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
         self.items = self.size = parameters.size
         self.dtype = parameters.dtype
