@@ -44,19 +44,22 @@ class Problem:
         """Return the exact gradient, rounded once."""
         return np.asarray(self.gradient(self.x.astype(np.longdouble)), float)
 
+    @property
+    def lengths(self):
+        """The length for each coordinate."""
+        return np.where(self.x == 0, 1.0, abs(self.x)) if self.length is None else self.length
+
     def unit(self):
-        """Return what the rounding of f and of x does to a difference over `length`.
+        """Return for each coordinate what rounding does to a difference over its length.
 
         The rounding of f is measured, as its largest difference from f in extended precision at 50
         points close by; it counts as eps |f| where it is less, or as the noise where f has some.
         """
-        length = np.where(self.x == 0, 1.0, abs(self.x)) if self.length is None else self.length
-        near = self.x + 1e-3 * length * np.random.default_rng(0).uniform(-1, 1, (50, self.x.size))
-        rounding = (
-            [] if self.noise else [abs(self.f(x) - self.f(x.astype(np.longdouble))) for x in near]
-        )
-        rounding = float(max([max(EPS, self.noise) * abs(self.f(self.x)), *rounding]))
-        return rounding / length + EPS * abs(self.truth())
+        scatter = np.random.default_rng(0).uniform(-1e-3, 1e-3, (50, self.x.size))
+        near = [] if self.noise else self.x + self.lengths * scatter
+        misses = [abs(self.f(x) - self.f(x.astype(np.longdouble))) for x in near]
+        rounding = float(max(max(EPS, self.noise) * abs(self.f(self.x)), *misses, 0.0))
+        return rounding / self.lengths + EPS * abs(self.truth())
 
 
 def one(name, f, derivative, *points, length=None):

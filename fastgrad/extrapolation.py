@@ -15,6 +15,9 @@ ROWS = 9
 TABLES = 12
 """Tables at most: how often the search may start again with another step."""
 
+WORSE = 2
+"""Tables in a row that were no better than those before, after which the search ends: noise."""
+
 GOOD = 64.0
 """Relative rounding of a difference, in units of eps, beyond which a larger step is tried."""
 
@@ -23,6 +26,10 @@ VISIBLE = 0.03
 
 SHRINK = 8.0
 """By what a step is divided that was too large, or that left the domain of f."""
+
+HOPELESS, ROUGH = 0.05, 1e-4
+"""Differences that do not converge: from which relative change on that cannot be noise and the step
+must be far too large, and to which one the next rows may help."""
 
 DOUBT = 16.0
 """How far the means may miss f(x), in units of rounding, before one more row is asked for."""
@@ -105,9 +112,10 @@ class Table:
             row.append(row[-1] + (row[-1] - above) / (2 ** (self.order * j) - 1))
         return row
 
-    def change(self, k: int) -> float:
-        """Return how far row k lies from row k - 1, both in the last column of the latter."""
-        return float(abs(self.values[k][k - 1] - self.values[k - 1][k - 1]))
+    def changes(self) -> list[float]:
+        """Return how far the last row lies from the row before, in every column of the latter."""
+        pairs = zip(self.values[-1], self.values[-2], strict=False)
+        return [float(abs(value - above)) for value, above in pairs]
 
     def entries(self, small: Row | None) -> list[Entry]:
         """Return all entries that something is known about, from the rows or a smaller step."""
@@ -167,18 +175,22 @@ def extrapolate(
     entries: list[Entry] = []
     failure: NotFiniteError | None = None
     small: Row | None = None
+    worse = 0
     for _ in range(TABLES):
         table = Table(order)
         try:
             following = _fill(table, see, h, least, eps, small)
         except NotFiniteError as error:
             failure, following = error, abs(error.move) / SHRINK
-        entries += table.entries(small)
+        found = table.entries(small)
+        best = min((entry.error for entry in entries), default=math.inf)
+        worse = worse + 1 if found and min(entry.error for entry in found) > best else 0
+        entries += found
         small = table.rows[0] if following > h else None
         if following < h:
             most = h / 2
         following = min(following, most)
-        if following < least or h <= following < 2 * h:
+        if following < least or h <= following < 2 * h or worse == WORSE:
             break
         h = following
     if not entries and failure is not None:
@@ -190,7 +202,7 @@ def _fill(
     table: Table, see: Callable[[float], Row], h: float, least: float, eps: float, small: Row | None
 ) -> float:
     """Add rows until nothing is gained; return the step to start again with, or 0."""
-    settled = 0
+    settled, change = 0, math.inf
     for k in range(ROWS):
         if h / 2**k < least:
             return 0.0
@@ -202,14 +214,16 @@ def _fill(
                 return larger
         if k == 0:
             continue
-        change, above = table.change(k), float(abs(table.rows[-2].difference))
+        changes, above = table.changes(), float(abs(table.rows[-2].difference))
+        before, change = change, min(changes)
         size = max(above, float(abs(row.difference)))
-        stuck = k > 1 and change > table.change(k - 1) / 2
+        stuck = change > before / 2
         steep = above > SHRINK * float(abs(row.difference))
         if stuck:
-            table.noise = max(table.noise, change * row.h)
-        if change > 4 * row.rounding and (steep or (stuck and change > 0.05 * size)):
+            table.noise = max(table.noise, changes[-1] * row.h)
+        if change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * size)):
             return row.h / SHRINK
+        stuck = stuck and change <= ROUGH * size
         # One row more where the means are not sure; noise and kinks are there to stay.
         settled = settled + 1 if table.settled() else 0
         if stuck or settled == 2 or (settled and table.quiet()):

@@ -149,8 +149,8 @@ def numerical_gradient(
     not finite, they shrink; near a bound, differences to one side are extrapolated. The error is
     estimated from the last correction, from the rounding of f, and from the noise with which the
     mean of ``f(x + h)`` and ``f(x - h)`` tends to f(x). Costs 4 evaluations a coordinate where f
-    is a quadratic in it, 6 for a polynomial of degree 4, 8 to 14 mostly, some 20 where the size of
-    x misleads, and never more than 216; and one for f(x).
+    is a quadratic in it, 6 for a polynomial of degree 4, 8 to 14 mostly, 20 and more where the size
+    of x misleads or f is noisy, and some 200 at the very most; and one for f(x).
 
     ``h="quick"`` takes the step ``(3 eps |f| / |third derivative|)**(1/3)`` at which truncation and
     rounding of the central difference are balanced, the third derivative estimated from four

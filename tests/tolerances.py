@@ -43,3 +43,11 @@ HALF = 1e-2
 
 # How near to the minimum BFGS stops, asked for gradients of 1e-5; and with f twice as large.
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
+
+# Extrapolation at steps of 1/128 or more of the length L over which f changes: 128 times some two
+# roundings of f, relative to |f| / L, enlarged twofold by the columns of the table.
+EXTRAPOLATED = 512 * np.finfo(float).eps
+
+# The balanced central difference: about eps**(2/3) of |f| / L, a third of it truncation; the third
+# derivative may be off tenfold.
+BALANCED = 10 * np.finfo(float).eps ** (2 / 3)
