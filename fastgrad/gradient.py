@@ -282,7 +282,7 @@ def _check(f: object, args: object, nonfinite: object) -> None:
 
 def _check_rule(h: str, stencil: object, batched: bool) -> None:
     if h not in RULES:
-        raise ValueError(f"h must be a step, 'auto', 'quick' or None, got {h!r}")
+        raise TypeError(f"h must be a number, 'auto', 'quick' or None, got {h!r}")
     if stencil != "central":
         raise ValueError(
             f"stencil must be 'central' where h={h!r}, which has a formula of its own; got "

@@ -142,7 +142,7 @@ def test_a_kink_shows_in_the_error():
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
-    "bounds", [(0.5, np.inf), (-np.inf, 0.5), (0.5 - 1e-4, 3), (-3, 0.5 + 1e-9)]
+    "bounds", [(0.5, np.inf), (-np.inf, 0.5), (0.5 - 1e-4, 3), (0.4, 0.55), (-3, 0.5 + 1e-9)]
 )
 def test_nothing_outside_the_bounds_is_evaluated(bounds, rule):
     counted = Counted(lambda x: float(np.exp(x[0])))
@@ -253,7 +253,6 @@ def test_single_precision(rule):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"h": "fast"}, "h must be a step, 'auto', 'quick' or None, got 'fast'"),
         ({"stencil": "forward"}, "stencil must be 'central'"),
         ({"batched": True}, "batched=True needs one step"),
         ({"bounds": (2, 3)}, r"x\[0\] must lie within its bounds, 2.0 to 3.0, got 1.0"),
@@ -266,6 +265,11 @@ def test_what_does_not_fit_is_refused_before_any_evaluation(options, words):
     with pytest.raises(ValueError, match=words):
         numerical_gradient(f, **{"x": np.array([1.0]), "h": "auto", **options})
     assert not f.points
+
+
+def test_a_rule_that_is_not_known_is_refused():
+    with pytest.raises(TypeError, match="h must be a number, 'auto', 'quick' or None, got 'fast'"):
+        grad(np.sum, "fast")
 
 
 def test_no_estimate_without_a_rule():
