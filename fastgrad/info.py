@@ -28,6 +28,9 @@ class Info:
         "serial", "threads", "processes" or the name of joblib's backend that did the work.
     workers : int
         How many workers did it.
+    error : structure or None
+        With ``h="auto"`` or ``"quick"`` what each derivative may be off by, in the structure of
+        the gradient; None where no estimate is made.
     """
 
     value: Any
@@ -36,9 +39,12 @@ class Info:
     seconds: float
     backend: str
     workers: int
+    error: Any = None
 
 
-def told(start: float, used: Executor, *, value: Any, evaluations: int, step: Any) -> Info:
+def told(
+    start: float, used: Executor, *, value: Any, evaluations: int, step: Any, error: Any = None
+) -> Info:
     """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""
     return Info(
         value=value,
@@ -47,4 +53,5 @@ def told(start: float, used: Executor, *, value: Any, evaluations: int, step: An
         seconds=time.perf_counter() - start,
         backend={"fastgrad-threads": "threads", "loky": "processes"}.get(used.name, used.name),
         workers=used.workers,
+        error=error,
     )

@@ -62,3 +62,12 @@ def second_rounding(size, h, dtype=float):
     The absolute weights of the formulas sum to 4 / h² and 1 / h²; times 32 roundings within f.
     """
     return 128 * np.finfo(dtype).eps * size / np.min(h) ** 2
+
+
+# Extrapolation at steps of 1/128 or more of the length L over which f changes: 128 times some two
+# roundings of f, relative to |f| / L, enlarged twofold by the columns of the table.
+EXTRAPOLATED = 512 * np.finfo(float).eps
+
+# The balanced central difference: about eps**(2/3) of |f| / L, a third of it truncation; the third
+# derivative may be off tenfold.
+BALANCED = 10 * np.finfo(float).eps ** (2 / 3)

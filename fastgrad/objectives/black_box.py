@@ -122,13 +122,17 @@ class BlackBox(OneEach):
         try:
             for leaf, indices, _ in self.parameters.pieces(range(self.parameters.size)):
                 x = leaves[leaf].flat[indices.start : indices.stop]
-                moves = self.steps.plan(self.parameters, leaf, indices).moves[:, 0]
+                moves = self._first_moves(leaf, indices)
                 part = random.uniform(0.5, 1.0, len(x)).astype(x.dtype)
                 leaves[leaf].flat[indices.start : indices.stop] = x + part * moves
             return self._now()
         finally:
             for array, copy in zip(leaves, saved, strict=True):
                 array[...] = copy
+
+    def _first_moves(self, leaf: int, indices: range) -> Array:
+        """Return how far each coordinate, or all of them, is moved first."""
+        return self.steps.plan(self.parameters, leaf, indices).moves[:, 0]
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives. x is restored whatever happens."""

@@ -60,8 +60,8 @@ def frozen_arrays(f: Any) -> dict[str, Array]:
     return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
 
 
-def refuse_frozen(f: Any, parameters: Parameters) -> None:
-    """Raise if `f` reads x from outside."""
+def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
+    """Raise if a compiled `f` has taken x in from outside, as a constant."""
     for name, array in frozen_arrays(f).items():
         if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
             raise TypeError(
