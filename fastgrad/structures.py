@@ -131,6 +131,30 @@ class Parameters:
             for value, leaf in zip(values, self.leaves, strict=True)
         ]
 
+    def matching(self, value: Any, argument: str) -> list[Array]:
+        """Return copies of the arrays of `value`, which has the structure and the shapes of x."""
+        given = dict(_walk(value, "x", np.array))
+        if set(given) != set(self._names):
+            raise ValueError(
+                f"{argument} must have the structure of x, {', '.join(self._names)}; got "
+                f"{', '.join(given) or 'nothing'}"
+            )
+        for name, leaf in zip(self._names, self.leaves, strict=True):
+            array, place = given[name], argument + name.removeprefix("x")
+            if array.dtype.kind not in "iuf":
+                raise TypeError(f"{place} must hold real numbers, got dtype {array.dtype}")
+            if array.shape != leaf.shape:
+                hint = "; is it transposed?" if array.shape == leaf.shape[::-1] else ""
+                raise ValueError(
+                    f"{place} must have the shape of {name}, {leaf.shape}; got {array.shape}{hint}"
+                )
+        return [given[name] for name in self._names]
+
+    @property
+    def names(self) -> list[str]:
+        """How the caller would write each of the arrays."""
+        return list(self._names)
+
 
 def entries(leaf: Array) -> Any:
     """Return what ``[i]`` moves an entry of an array with, fastest for the plain kind of array."""

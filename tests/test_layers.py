@@ -20,7 +20,10 @@ FLOORS = [
     {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
     {"objectives"},
     {"engine"},
-    {"gradient", "two_layer_net"},
+    {"gradient", "check_report", "agreement", "diagnosis"},
+    {"probes", "backprop"},
+    {"comparison"},
+    {"gradcheck", "two_layer_net"},
     {"training"},
     {"plotting"},
     {""},  # fastgrad/__init__.py

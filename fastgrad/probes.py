@@ -1,0 +1,211 @@
+"""A closer look at single coordinates: whether it is the numerical derivative that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgrad.agreement import coarsest, total_weight
+from fastgrad.gradient import numerical_gradient
+from fastgrad.objectives.values import number
+from fastgrad.stencils import STENCILS, Stencil
+from fastgrad.structures import Parameters
+
+FINER = 16
+"""A second step that is so much smaller tells truncation from what stays."""
+
+NOISE = 8
+"""Standard deviations that the noise of f may reach."""
+
+
+class Evidence(NamedTuple):
+    """Why the numerical derivative differs: a kind, and words. "" where it does not explain it.
+
+    `settled` tells that the gradient is right all the same.
+    """
+
+    kind: str
+    text: str
+    settled: bool
+
+
+class Line:
+    """f along one coordinate; x is put back after every call.
+
+    Parameters
+    ----------
+    f : callable
+        Of x.
+    parameters : Parameters
+        x.
+    leaf, i : int
+        Which array, and which of its entries.
+    """
+
+    def __init__(self, f: Callable[[Any], Any], parameters: Parameters, leaf: int, i: int) -> None:
+        self.f, self.x, self.i = f, parameters.x, i
+        self.array = parameters.leaves[leaf]
+        self.origin = self.array.flat[i]
+
+    def __call__(self, point: Any) -> float:
+        """Return f where the coordinate is `point`."""
+        try:
+            self.array.flat[self.i] = point
+            return number(self.f(self.x))
+        finally:
+            self.array.flat[self.i] = self.origin
+
+    def derivative(self, h: float, stencil: Stencil) -> float:
+        """Return the finite difference along the line."""
+        return float(numerical_gradient(self, np.asarray(self.origin).copy(), h, stencil=stencil))
+
+    def noise(self, h: float) -> float:
+        """Return the standard deviation of the noise in f, from 20 evaluations.
+
+        Sixth differences of neighbouring values, in which a smooth f vanishes and noise is
+        multiplied by ``sqrt(12!) / 6!`` (J. J. Moré, S. M. Wild, SIAM J. Sci. Comput. 33 (2011),
+        1292-1314). The smaller of two, one on either side of x: a kink in x is no noise.
+        """
+        spacing = min(h / 8, 1e-5 * max(1.0, abs(float(self.origin))))
+        spacing = max(spacing, 2 * abs(float(np.spacing(self.origin))))
+        sides = [self._noise(side * spacing) for side in (1, -1)]
+        return min(sides)
+
+    def _noise(self, spacing: float) -> float:
+        moves = (spacing * np.arange(10)).astype(self.array.dtype)
+        values = np.array([self(self.origin + move) for move in moves], float)
+        return float(np.sqrt(np.mean(np.diff(values, 6) ** 2) / math.comb(12, 6)))
+
+
+class Look(NamedTuple):
+    """What is known of an entry, or of several in arrays, before it is looked at.
+
+    `sigma` is the noise of f, `allowed` what may differ, `size` the largest entry of either
+    gradient, `eps` that of the coarsest dtype, `value` f(x).
+    """
+
+    gradient: Any
+    numerical: Any
+    h: Any
+    stencil: Stencil
+    sigma: float
+    allowed: Any
+    size: float
+    eps: float
+    value: float
+
+    @property
+    def reach(self) -> Any:
+        """How far the noise of f carries the derivative."""
+        return NOISE * self.sigma * total_weight(self.stencil) / self.h
+
+    @property
+    def difference(self) -> Any:
+        """Gradient minus numerical gradient."""
+        return self.gradient - self.numerical
+
+
+def examine(line: Line, look: Look) -> Evidence:
+    """Tell whether noise, a kink or truncation makes the difference.
+
+    At most 14 evaluations of f with the central difference.
+    """
+    return (
+        _noise(line, look)
+        or _kink(line, look)
+        or _truncation(line, look)
+        or Evidence("", "", False)
+    )
+
+
+def settled(look: Look, half: Any) -> Any:
+    """Tell whether the gradient agrees with the limit of the differences with h and h / 2.
+
+    The limit is Richardson's: the truncation at h is ``(numerical - half) / (1 - 2**-order)``.
+    """
+    power = 2.0**look.stencil.order
+    truncation = (look.numerical - half) * power / (power - 1)
+    rest = np.abs(look.gradient - (look.numerical - truncation))
+    # The noise of both differences, that of `half` being twice as large.
+    noise = look.reach * (2 * power + 1) / (power - 1)
+    # The next term of the truncation is smaller, but not nothing.
+    next_term = np.minimum(np.abs(truncation) / 10, coarsest(look.eps) * look.size)
+    return rest <= look.allowed + noise + next_term
+
+
+def _noise(line: Line, look: Look) -> Evidence | None:
+    if not abs(look.difference) <= look.reach:
+        return None
+    above, below = (line(line.origin + side * look.h) for side in (1, -1))
+    second = abs(above - 2 * look.value + below) - 4 * NOISE * look.sigma
+    # A gradient of 0 has no size of its own: how fast it changes has.
+    size = max(look.size, second / look.h**2 * max(1.0, abs(float(line.origin))))
+    harmless = look.reach <= coarsest(look.eps) * size
+    relative = look.sigma / abs(look.value) if look.value else np.inf
+    single = 2**-28 < relative < 2**-18
+    better = max(look.eps, min(1.0, relative)) ** (1 / (look.stencil.order + 1))
+    text = (
+        f"f is noisy, {look.sigma:.1e} from point to point, which h = {look.h:.1g} makes "
+        f"{look.reach:.1e} in the derivative"
+    )
+    if single:
+        text += "; that is the rounding of float32: compute in float64"
+    if not harmless:
+        text += f"; h is too small: take {better * max(1.0, abs(float(line.origin))):.1g}"
+    return Evidence("float32 precision" if single else "rounding noise", text, bool(harmless))
+
+
+def _kink(line: Line, look: Look) -> Evidence | None:
+    """Compare the slopes on both sides, for two steps.
+
+    Where f is smooth their gap falls like h. It stays at a kink in x itself; at one between x and
+    x + h it is gone with the finer step, and then was once or twice the error, depending on the
+    formula.
+    """
+    finer = look.h / FINER
+    if not _moves(line, finer):
+        return None
+    (above, below), (above_finer, below_finer) = (
+        [line.derivative(h, STENCILS[side]) for side in ("forward", "backward")]
+        for h in (look.h, finer)
+    )
+    gap, gap_finer = abs(above - below), abs(above_finer - below_finer)
+    floor = 4 * NOISE * look.sigma / finer + 4 * look.eps * abs(look.value) / finer
+    slack = look.allowed + 0.05 * gap
+    between = min(above, below) - slack <= look.gradient <= max(above, below) + slack
+    here = gap_finer > max(gap / 2, floor)
+    error = abs(look.difference)
+    beside = any(abs(abs(gap - FINER * gap_finer) - n * error) <= 0.05 * error for n in (1, 2))
+    near = abs(look.gradient - line.derivative(finer, look.stencil)) <= error / 10
+    if not (between and (here or (beside and near))):
+        return None
+    return Evidence(
+        "kink",
+        f"f has a kink within h = {look.h:.1g}: its slope is {below:.3g} on one side and "
+        f"{above:.3g} on the other, the gradient says {look.gradient:.3g}; it may be right: check "
+        "it at another x",
+        False,
+    )
+
+
+def _truncation(line: Line, look: Look) -> Evidence | None:
+    if not _moves(line, look.h / FINER):
+        return None
+    fine = line.derivative(look.h / FINER, look.stencil)
+    ok = bool(settled(look, line.derivative(look.h / 2, look.stencil)))
+    if not ok and abs(look.gradient - fine) > abs(look.difference) / 5:
+        return None
+    text = (
+        f"the difference is {look.difference:.1e} with h = {look.h:.1g} and "
+        f"{look.gradient - fine:.1e} with h = {look.h / FINER:.1g}"
+    )
+    words = "it vanishes with h, the gradient is right" if ok else "h is too large for f"
+    return Evidence("truncation", f"{text}: {words}", ok)
+
+
+def _moves(line: Line, h: float) -> bool:
+    step = line.array.dtype.type(h)
+    return bool(line.origin + step != line.origin and line.origin - step != line.origin)
