@@ -89,10 +89,9 @@ class ArrayCheck:
 
     @property
     def verdict(self) -> str:
-        """Whether it passed, or how much of it is wrong and why, in a few words."""
-        if self.passed:
-            return "passed"
-        return f"{self.failing} of {self.gradient.size} entries differ, {self.kind}"
+        """Whether it passed, or how much of it is wrong, and why, in a few words."""
+        counts = f"{self.failing} of {self.gradient.size} entries differ"
+        return ", ".join(filter(None, ["passed" if self.passed else counts, self.kind]))
 
     def _words(self) -> str:
         return f"{self.name}: {self.verdict}: {self.diagnosis}"

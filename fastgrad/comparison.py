@@ -151,9 +151,9 @@ def _judge(
     problem: Problem, pair: Pair, halved: Callable[[], list[Floats]]
 ) -> tuple[Integers, Finding]:
     """Return the entries that are wrong, and what is behind the differences."""
-    wrong, finding = pair.beyond(), Finding("", "")
+    wrong = pair.beyond()
     if not len(wrong):
-        return wrong, finding
+        return wrong, _hidden(problem, pair)
     if not np.isfinite(pair.gradient).all():
         return wrong, diagnose(_case(problem, pair))
     sigma = Line(problem.f, problem.parameters, pair.leaf, wrong[0]).noise(pair.h[wrong[0]])
@@ -166,7 +166,21 @@ def _judge(
         evidence = _examine(problem, pair, wrong, sigma)
     if all(item.kind for item in evidence):
         return wrong, Finding(evidence[0].kind, evidence[0].text)
-    return wrong, diagnose(_case(problem, pair))
+    # Mistakes are looked for beyond what truncation does to the numerical gradient.
+    change = max(item.change for item in evidence)
+    return wrong, diagnose(_case(problem, pair, 2 * change))
+
+
+def _hidden(problem: Problem, pair: Pair) -> Finding:
+    """Say it where the gradient is too small beside f(x) for the check to see anything."""
+    size = np.maximum(np.abs(pair.gradient), np.abs(pair.numerical))
+    if not (problem.automatic and size.any() and (size <= pair.tolerance.atol).all()):
+        return Finding("", "")
+    return Finding(
+        "below rounding",
+        f"no entry is above {pair.tolerance.atol.max():.1e}, which the rounding of f(x) = "
+        f"{problem.value:.3g} makes of 0: the check sees nothing here",
+    )
 
 
 def _examine(problem: Problem, pair: Pair, wrong: Integers, sigma: float) -> list[Evidence]:
@@ -201,6 +215,7 @@ def _unsettled(
 def _look(problem: Problem, pair: Pair, i: Any, sigma: float) -> Look:
     """Return what is known of an entry, or of several."""
     both = (pair.gradient, pair.numerical)
+    x = problem.parameters.leaves[pair.leaf]
     return Look(
         gradient=pair.gradient[i],
         numerical=pair.numerical[i],
@@ -211,12 +226,13 @@ def _look(problem: Problem, pair: Pair, i: Any, sigma: float) -> Look:
         size=max(float(np.abs(array).max()) for array in both),
         eps=pair.eps,
         value=problem.value,
+        span=float(np.abs(x).max()) or 1.0,
     )
 
 
-def _case(problem: Problem, pair: Pair) -> Case:
+def _case(problem: Problem, pair: Pair, truncation: float = 0.0) -> Case:
     leaf = problem.parameters.leaves[pair.leaf]
-    arrays = (pair.gradient, pair.numerical, leaf.astype(float), pair.allowed)
+    arrays = (pair.gradient, pair.numerical, leaf.astype(float), pair.allowed + truncation)
     return Case(*(array.reshape(leaf.shape) for array in arrays))
 
 

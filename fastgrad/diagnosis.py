@@ -11,7 +11,7 @@ import numpy as np
 from fastgrad._typing import Array, Floats
 
 FEW = 3
-"""So many wrong entries, out of at least four times as many, are named one by one."""
+"""So many wrong entries, out of at least twice as many, are named one by one."""
 
 
 class Finding(NamedTuple):
@@ -60,7 +60,7 @@ def diagnose(case: Case) -> Finding:
     >>> diagnose(Case(-right, right, np.zeros(3), np.full(3, 1e-9)))
     Finding(kind='wrong sign', text='the gradient is the right one times -1')
     """
-    for mistake in MISTAKES:
+    for mistake in MISTAKES if case.wrong.any() else ():
         finding = mistake(case)
         if finding is not None:
             return finding
@@ -91,11 +91,12 @@ def _factor(case: Case) -> Finding | None:
     factor = float(np.vdot(n, case.gradient) / np.vdot(n, n)) if telling.any() else 0.0
     if factor == 0 or not case.explained_by(factor * n, factor):
         return None
-    rest = np.abs(case.allowed[telling] / n[telling]).min()
-    if abs(factor + 1) <= max(1, abs(factor)) * rest:
+    rest = 4 * np.abs(case.allowed[telling] / n[telling]).min()
+    if abs(factor + 1) <= rest:
         return Finding("wrong sign", "the gradient is the right one times -1")
     whole = _whole(factor, float(rest))
-    if telling.sum() < 2 and not whole:
+    # Entries that are wrong for that factor alone; one would not tell it from a fault of its own.
+    if (np.abs((factor - 1) * n) > 2 * case.allowed).sum() < 2 and not whole:
         return None
     words = f"the gradient is the right one times {whole or f'{factor:.6g}'}"
     if whole:
@@ -108,7 +109,7 @@ def _whole(factor: float, error: float) -> str:
     sign = "-" if factor < 0 else ""
     for large, words in ((abs(factor), "{}"), (1 / abs(factor), "1/{}")):
         count = round(large)
-        if count >= 2 and abs(large - count) <= 2 * error * count and error * count < 0.1:
+        if count >= 2 and abs(large - count) <= error * count < 0.2:
             return sign + words.format(count)
     return ""
 
@@ -170,7 +171,7 @@ def _missing_term(case: Case) -> Finding | None:
 def _part(case: Case) -> Finding | None:
     """Say it where only a few entries are wrong, or one row or column."""
     places = np.argwhere(case.wrong)
-    if len(places) <= FEW and 4 * len(places) <= case.wrong.size:
+    if len(places) <= FEW and 2 * len(places) <= case.wrong.size:
         kind = "single entry" if len(places) == 1 else "few entries"
         names = chain(map(_index, places))
         return Finding(kind, f"only {', '.join(names)} of {case.wrong.size} entries differ")

@@ -13,8 +13,8 @@ from fastgrad.training import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DECADES = 1e3
-"""From the largest difference down to where the colours of a failed check end."""
+DECADES = 3
+"""Below the largest difference, over which the colours of a failed check are logarithmic."""
 
 CIRCLED = 50
 """So many wrong entries are circled; an entry may be smaller than a pixel."""
@@ -118,7 +118,9 @@ def _heat_map(ax: Axes, difference: Array, *, logarithmic: bool) -> None:
     largest = float(finite.max(initial=0)) or 1.0
     norm = Normalize(-largest, largest)
     if logarithmic:
-        norm = SymLogNorm(largest / DECADES, vmin=-largest, vmax=largest)
+        # A power of ten, or labels run into each other.
+        linear = 10.0 ** (np.floor(np.log10(largest)) - DECADES)
+        norm = SymLogNorm(linear, vmin=-largest, vmax=largest)
     image = ax.imshow(difference, "RdBu_r", norm, aspect="auto", interpolation="nearest")
     ax.set_facecolor("black")  # Seen where a difference is not finite.
     ax.locator_params(integer=True)
