@@ -155,20 +155,23 @@ def _judge(
     if not len(wrong):
         return wrong, _hidden(problem, pair)
     if not np.isfinite(pair.gradient).all():
-        return wrong, diagnose(_case(problem, pair))
-    sigma = Line(problem.f, problem.parameters, pair.leaf, wrong[0]).noise(pair.h[wrong[0]])
+        return wrong, diagnose(_case(problem, pair, wrong))
+    worst = wrong[0]
+    sigma = Line(problem.f, problem.parameters, pair.leaf, worst).noise(pair.h[worst])
+    # What a few values show may be less than the grid that they lie on, uniform: its 0.29.
+    sigma = max(sigma, 0.29 * precision() * abs(problem.value))
     evidence = _examine(problem, pair, wrong, sigma)
-    if problem.automatic and all(item.settled for item in evidence):
-        finding = Finding(evidence[0].kind, evidence[0].text)
+    settled_by = [item for item in evidence if item.settled]
+    if problem.automatic and settled_by:
         wrong = _unsettled(problem, pair, wrong, sigma, halved)
         if not len(wrong):
-            return wrong, finding
+            return wrong, Finding(settled_by[0].kind, settled_by[0].text)
         evidence = _examine(problem, pair, wrong, sigma)
     if all(item.kind for item in evidence):
         return wrong, Finding(evidence[0].kind, evidence[0].text)
     # Mistakes are looked for beyond what truncation does to the numerical gradient.
     change = max(item.change for item in evidence)
-    return wrong, diagnose(_case(problem, pair, 2 * change))
+    return wrong, diagnose(_case(problem, pair, wrong, 2 * change))
 
 
 def _hidden(problem: Problem, pair: Pair) -> Finding:
@@ -230,9 +233,12 @@ def _look(problem: Problem, pair: Pair, i: Any, sigma: float) -> Look:
     )
 
 
-def _case(problem: Problem, pair: Pair, truncation: float = 0.0) -> Case:
+def _case(problem: Problem, pair: Pair, wrong: Integers, truncation: float = 0.0) -> Case:
+    """Return the case for a diagnosis, in which entries that are right stand for themselves."""
     leaf = problem.parameters.leaves[pair.leaf]
-    arrays = (pair.gradient, pair.numerical, leaf.astype(float), pair.allowed + truncation)
+    numerical = pair.gradient.copy()
+    numerical[wrong] = pair.numerical[wrong]
+    arrays = (pair.gradient, numerical, leaf.astype(float), pair.allowed + truncation)
     return Case(*(array.reshape(leaf.shape) for array in arrays))
 
 

@@ -66,7 +66,7 @@ def diagnose(case: Case) -> Finding:
             return finding
     return Finding(
         "wrong derivative",
-        "no simple mistake explains it, and the numerical gradient does not depend on the step",
+        "no simple mistake explains it, nor does a finer step",
     )
 
 

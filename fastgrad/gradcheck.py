@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad import executors
 from fastgrad._typing import Array
 from fastgrad.check_report import CheckReport
 from fastgrad.comparison import check_tolerances, compare
@@ -88,15 +89,15 @@ def check_gradient(
     >>> x = np.array([1.0, 2.0, 3.0])
     >>> check_gradient(lambda x: np.sum(x**2), x, lambda x: 2 * x).passed
     True
-    >>> print(check_gradient(lambda x: np.mean(x**2), x, lambda x: 2 * x).diagnosis)
-    x (3 of 3 entries): constant factor: the gradient is the right one times 3: a forgotten mean \
-or sum, as over the batch
+    >>> print(check_gradient(lambda x: np.sum(x**2), x, lambda x: -2 * x).diagnosis)
+    x: 3 of 3 entries differ, wrong sign: the gradient is the right one times -1
     """
     if not callable(f):
         raise TypeError(f"f must be callable, got {f!r}")
     if not isinstance(args, tuple):
         raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
     check_tolerances(rtol, atol)
+    executors.choose(workers, backend)
     parameters, formula = Parameters(x), named(stencil)
     steps = Steps(parameters, formula, h, None)
     given = parameters.matching(_value(gradient, parameters, args), "gradient")

@@ -73,14 +73,15 @@ class Line:
         Sixth differences of neighbouring values, in which a smooth f vanishes and noise is
         multiplied by ``sqrt(12!) / 6!`` (J. J. Moré, S. M. Wild, SIAM J. Sci. Comput. 33 (2011),
         1292-1314), on either side of x. Where one side is far noisier it has a kink. Added to it is
-        that x - h and x + h, rounded to the grid of x, are not equally far away.
+        that x - h and x + h, rounded to the grid of x, are not equally far away, nor by 2 h apart.
         """
         spacing = min(h / 8, 1e-5 * max(1.0, abs(float(self.origin))))
         spacing = max(spacing, 2 * abs(float(np.spacing(self.origin))))
         step = self.array.dtype.type(h)
         quiet, loud = sorted(self._noise(side * spacing) for side in (1, -1))
-        bend = abs(self(self.origin + step) - 2 * self(self.origin) + self(self.origin - step))
-        uneven = bend / h * abs(float(np.spacing(self.origin)))
+        above, below = self(self.origin + step), self(self.origin - step)
+        bend, slope = abs(above - 2 * self(self.origin) + below), abs(above - below) / 2
+        uneven = (bend + slope / 4) / h * abs(float(np.spacing(self.origin)))
         return uneven + (loud if loud <= KINK * quiet else quiet)
 
     def _noise(self, spacing: float) -> float:
@@ -161,7 +162,7 @@ def _noise(line: Line, look: Look) -> Evidence | None:
     single = 2**-28 < relative < 2**-18
     better = max(look.eps, min(1.0, relative)) ** (1 / (look.stencil.order + 1))
     text = (
-        f"f is noisy, {look.sigma:.1e} from point to point, which h = {look.h:.1g} makes "
+        f"rounding and noise change f by {look.sigma:.1e}, which h = {look.h:.1g} makes "
         f"{look.reach:.1e} in the derivative"
     )
     if single:
@@ -204,8 +205,9 @@ def _kink(line: Line, look: Look, fine: float) -> Evidence | None:
 
 def _truncation(look: Look, fine: float, right: bool) -> Evidence:
     rest = look.gradient - fine
-    if not right and abs(rest) > abs(look.difference) / 5:
-        return Evidence("", "", False, abs(look.numerical - fine))
+    change, difference = abs(look.numerical - fine), abs(look.difference)
+    if not right and abs(rest) > difference / 5 and change < difference / 2:
+        return Evidence("", "", False, change)
     text = (
         f"the difference is {look.difference:.1e} with h = {look.h:.1g} and {rest:.1e} with "
         f"h = {look.h / FINER:.1g}"

@@ -57,7 +57,7 @@ def _rosenbrock(rng, n):
     return f, gradient
 
 
-def _least_squares_at_its_minimum(rng, n):
+def least_squares_at_its_minimum(rng, n):
     """Return squares multiplied out, so that terms cancel, with the minimum where x happens to be.
 
     The value and the gradient are 0, the terms are not.
@@ -91,7 +91,7 @@ FAMILIES = [
     _log_sum_exp,
     _tanh_unit,
     _rosenbrock,
-    _least_squares_at_its_minimum,
+    least_squares_at_its_minimum,
     _large_constant,
 ]
 
