@@ -117,10 +117,11 @@ def _whole(factor: float, error: float) -> str:
 def _order(case: Case) -> Finding | None:
     """Look for the right entries in the wrong places."""
     given, right = np.sort(case.gradient, axis=None), np.sort(case.numerical, axis=None)
+    # An entry out of its place brings along what it may differ by: the largest is allowed.
     if case.gradient.size < 2 or not (np.abs(given - right) <= case.allowed.max()).all():
         return None
     for kind, text, moved in _orders(case.numerical):
-        if case.explained_by(moved):
+        if (np.abs(case.gradient - moved) <= case.allowed.max()).all():
             return Finding(kind, text)
     places = np.argwhere(case.wrong)
     if len(places) == 2:
