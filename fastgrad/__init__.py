@@ -13,14 +13,18 @@ from fastgrad.sweep import StepSweep, step_sweep
 
 if TYPE_CHECKING:
     from fastgrad.datasets import load_mnist
+    from fastgrad.gradcheck import GradientMismatch, assert_gradient, check_gradient
     from fastgrad.two_layer_net import TwoLayerNet
 
 __all__ = [
     "STENCILS",
+    "GradientMismatch",
     "Info",
     "Stencil",
     "StepSweep",
     "TwoLayerNet",
+    "assert_gradient",
+    "check_gradient",
     "directional_derivative",
     "grad",
     "hessian",
@@ -33,7 +37,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 # Loaded when first used: a worker that differentiates a Python function needs no numba.
-_LAZY = {"TwoLayerNet": "fastgrad.two_layer_net", "load_mnist": "fastgrad.datasets"}
+_LAZY = {
+    "GradientMismatch": "fastgrad.gradcheck",
+    "TwoLayerNet": "fastgrad.two_layer_net",
+    "assert_gradient": "fastgrad.gradcheck",
+    "check_gradient": "fastgrad.gradcheck",
+    "load_mnist": "fastgrad.datasets",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -137,21 +137,35 @@ class Parameters:
             for value, leaf in zip(values, self.leaves, strict=True)
         ]
 
+    def matching(self, value: Any, argument: str) -> list[Array]:
+        """Return copies of the arrays of `value`, which has the structure and the shapes of x."""
+        # An empty list is an array here, where x is one.
+        empty = isinstance(value, list | tuple) and not value and not _is_structure(self.x)
+        given = dict(_walk(np.array(value) if empty else value, "x", np.array))
+        if set(given) != set(self._names):
+            raise ValueError(
+                f"{argument} must have the structure of x, {', '.join(self._names)}; got "
+                f"{', '.join(given) or 'nothing'}"
+            )
+        for name, leaf in zip(self._names, self.leaves, strict=True):
+            array, place = given[name], argument + name.removeprefix("x")
+            if array.dtype.kind not in "iuf":
+                raise TypeError(f"{place} must hold real numbers, got dtype {array.dtype}")
+            if array.shape != leaf.shape:
+                hint = "; is it transposed?" if array.shape == leaf.shape[::-1] else ""
+                raise ValueError(
+                    f"{place} must have the shape of {name}, {leaf.shape}; got {array.shape}{hint}"
+                )
+        return [given[name] for name in self._names]
+
+    @property
+    def names(self) -> list[str]:
+        """How the caller would write each of the arrays."""
+        return list(self._names)
+
     def vector(self, value: Any, argument: str) -> Array:
         """Return a structure like `x`, of the same shapes, as one long vector of its own."""
-        values = [np.asarray(value)]
-        if isinstance(self.x, dict | list | tuple):
-            values = self._alike(value, argument, "have the structure of x")
-        for given, leaf, name in zip(values, self.leaves, self._names, strict=True):
-            name = argument + name[1:]
-            if given.dtype.kind not in "iuf":
-                raise TypeError(f"{name} must hold real numbers, got dtype {given.dtype}")
-            if given.shape != leaf.shape:
-                raise ValueError(
-                    f"{name} must have the shape of x{name.removeprefix(argument)}, {leaf.shape}; "
-                    f"got {given.shape}"
-                )
-        parts = [given.astype(self.dtype).reshape(-1) for given in values]
+        parts = [given.astype(self.dtype).reshape(-1) for given in self.matching(value, argument)]
         return np.concatenate(parts) if parts else np.empty(0, self.dtype)
 
     def _alike(self, value: Any, argument: str, wanted: str) -> list[Any]:

@@ -145,7 +145,7 @@ TWO = {"W": np.ones((2, 2)), "b": np.ones(2)}
     [
         (ONE, np.ones(3), ValueError, r"v must have the shape of x, \(2,\); got \(3,\)"),
         (ONE, 1.0, ValueError, r"v must have the shape of x, \(2,\); got \(\)"),
-        (ONE, {"a": 1.0}, TypeError, "v must hold real numbers"),
+        (ONE, {"a": 1.0}, ValueError, r"v must have the structure of x, x; got x\['a'\]"),
         (ONE, [1j, 1], TypeError, "v must hold real numbers, got dtype complex128"),
         (ONE, [1.0, np.nan], ValueError, r"v\[1\] must be finite, got nan"),
         (ONE, [np.inf, 1.0], ValueError, r"v\[0\] must be finite, got inf"),
