@@ -1,7 +1,9 @@
 """fastgrad: numerical gradients, exact and fast."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from fastgrad._version import __version__
 from fastgrad.gradient import Info, grad, numerical_gradient
 from fastgrad.stencils import STENCILS, Stencil
 
@@ -14,11 +16,14 @@ __all__ = [
     "Info",
     "Stencil",
     "TwoLayerNet",
+    "__version__",
     "grad",
     "load_mnist",
     "numerical_gradient",
 ]
-__version__ = "0.1.0"
+
+# Silent until the user's program gives the logger "fastgrad" a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Loaded when first used: a worker that differentiates a Python function needs no numba.
 _LAZY = {"TwoLayerNet": "fastgrad.two_layer_net", "load_mnist": "fastgrad.datasets"}

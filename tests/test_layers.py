@@ -11,8 +11,8 @@ import fastgrad
 
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
-    {"_typing"},
-    {"_blas", "_jit", "_scratch", "_files", "datasets"},
+    {"_typing", "_version"},
+    {"_blas", "_jit", "_scratch", "_files", "_generators", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
     {"steps"},
@@ -20,7 +20,8 @@ FLOORS = [
     {"objectives.batched", "objectives.incremental", "objectives.classes", "executors"},
     {"objectives"},
     {"engine"},
-    {"gradient", "two_layer_net"},
+    {"gradient", "two_layer_net", "checkpoints", "stopping"},
+    {"_resuming"},
     {"training"},
     {"plotting"},
     {""},  # fastgrad/__init__.py
