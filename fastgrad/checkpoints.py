@@ -183,6 +183,10 @@ def write(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
     OSError
         If it cannot be written.
     """
+    arrays: dict[str, Any] = {}
+    for group in ("params", "history"):
+        for name, array in getattr(checkpoint, group).items():
+            arrays[f"{group}.{name}"] = np.ascontiguousarray(array)
     header = {
         "format": FORMAT,
         "fastgrad": __version__,
@@ -190,12 +194,10 @@ def write(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
         "seconds": checkpoint.seconds,
         "generator": checkpoint.generator,
         "config": checkpoint.config,
+        "arrays": sorted(arrays),
     }
     text = json.dumps(header, default=lambda value: value.tolist(), allow_nan=False)
-    arrays: dict[str, Any] = {"header": np.frombuffer(text.encode(), np.uint8)}
-    for group in ("params", "history"):
-        for name, array in getattr(checkpoint, group).items():
-            arrays[f"{group}.{name}"] = np.ascontiguousarray(array)
+    arrays["header"] = np.frombuffer(text.encode(), np.uint8)
     path = Path(folder) / PATTERN.replace("*", f"{checkpoint.iteration:08d}")
     with replacing(path) as file:
         np.savez(file, **arrays)
@@ -297,6 +299,8 @@ def _parse(path: Path, arrays: dict[str, Array]) -> Checkpoint:
             f"it is of fastgrad {written['fastgrad']!r}, format {written['format']!r}; this is "
             f"fastgrad {__version__}, format {FORMAT}, which may compute other bits"
         )
+    if header["arrays"] != sorted(arrays):
+        raise ValueError(f"it must hold the arrays {header['arrays']}, got {sorted(arrays)}")
     groups: dict[str, dict[str, Array]] = {"params": {}, "history": {}}
     for name, array in arrays.items():
         group, _, column = name.partition(".")
