@@ -281,6 +281,12 @@ def test_divergence_without_checkpoints(data):
         run(data, learning_rate=1e20)
 
 
+def test_no_checkpoint_is_written_that_nothing_can_go_on_from(data, tmp_path):
+    with pytest.raises(DivergedError, match="in iteration 0: a parameter is too large"):
+        run(data, learning_rate=1e20, checkpoints=Checkpoints(tmp_path, every=1))
+    assert newest_first(tmp_path) == []
+
+
 def test_a_loss_that_is_not_finite_is_divergence(data, monkeypatch):
     losses = iter([1.0, 0.5, np.nan])
     monkeypatch.setattr(TwoLayerNet, "loss", lambda net, x, t: next(losses))
