@@ -146,8 +146,12 @@ def _eval_every(text: str) -> int | str:
 
 def _stored(saved: Checkpoint) -> dict[str, Any]:
     """Return the options that a checkpoint fixes."""
+    W1 = saved.params.get("W1")
+    # A network is made of that size: it must be the one of arrays that are there.
+    if W1 is None or W1.ndim != 2 or len(W1) != 28 * 28:
+        raise ValueError(f"{saved.path} was not written by this program: no W1 for 784 pixels")
     kinds = {"dataset": str, "method": str, "learning_rate": float, "step": float}
-    options: dict[str, Any] = {"hidden_size": saved.params["b1"].size} if saved.params else {}
+    options: dict[str, Any] = {"hidden_size": W1.shape[1]}
     for option, name in KEPT.items():
         value = saved.config.get(name)
         if not isinstance(value, kinds.get(option, int)) and (option, value) != ("seed", None):

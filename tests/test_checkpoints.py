@@ -1,3 +1,4 @@
+import doctest
 import io
 import json
 import os
@@ -309,3 +310,9 @@ def test_what_else_makes_the_run_must_be_json(tmp_path):
     assert Checkpoints(tmp_path, about={"sizes": (1, 2)}).about == {"sizes": [1, 2]}
     with pytest.raises(TypeError, match="JSON"):
         Checkpoints(tmp_path, about={"path": tmp_path})
+
+
+def test_the_doctests_hold():
+    failed, attempted = doctest.testmod(checkpoints)
+    assert attempted
+    assert not failed

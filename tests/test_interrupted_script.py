@@ -1,6 +1,7 @@
 """scripts/train.py when it is killed, stopped, resumed, or led astray."""
 
 import csv
+import dataclasses
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from test_train_script import SCRIPT, run
 
-from fastgrad.checkpoints import newest_first, read
+from fastgrad.checkpoints import newest_first, read, write
 
 OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -174,6 +175,31 @@ def test_a_checkpoint_chooses_no_path_no_address_and_no_backend(finished):
         *("iterations", "batch_size", "learning_rate", "method", "h", "eval_every"),
         *("dataset", "seed", "data"),
     }
+
+
+@pytest.mark.parametrize(
+    ("params", "config", "words"),
+    [
+        ({"b1": np.zeros(10**6)}, {}, "was not written by this program: no W1"),
+        ({"W1": np.zeros((1, 10**6))}, {}, "was not written by this program: no W1"),
+        ({"W1": np.zeros((784, 9))}, {}, "the parameters must be those of"),
+        ({}, {"dataset": ["mnist"]}, "was not written by this program: dataset is ['mnist']"),
+        ({}, {"dataset": "../../etc"}, "dataset must be"),
+        ({}, {"batch_size": "100"}, "was not written by this program: batch_size is '100'"),
+        ({}, {"batch_size": 10**15}, "allocate"),
+        ({}, {"method": "magic"}, "method must be one of"),
+        ({}, {"seed": None}, ""),
+    ],
+)
+def test_a_hostile_checkpoint_is_refused(finished, tmp_path, params, config, words):
+    good = read(finished)
+    changes = {"params": params or good.params, "config": {**good.config, **config}}
+    write(tmp_path, dataclasses.replace(good, **changes))
+    longer = ["--iterations", 61]
+    result = run("--resume", tmp_path, *longer, folder=tmp_path)
+    assert result.returncode == (2 if words else 0), result.stderr
+    assert words in " ".join(result.stderr.splitlines()[-1:])
+    assert "Traceback" not in result.stderr
 
 
 def test_a_folder_with_another_run_is_refused(finished, tmp_path):

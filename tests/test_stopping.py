@@ -1,3 +1,4 @@
+import doctest
 import signal
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import threading
 
 import pytest
 
+from fastgrad import stopping
 from fastgrad.stopping import Stop
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -71,3 +73,9 @@ with Stop() as stop:
         timer.cancel()
         process.kill()
         process.communicate()
+
+
+def test_the_doctests_hold():
+    failed, attempted = doctest.testmod(stopping)
+    assert attempted
+    assert not failed
