@@ -1,7 +1,9 @@
 """fastgrad: numerical gradients, exact and fast."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from fastgrad._version import __version__
 from fastgrad.directional import directional_derivative
 from fastgrad.gradient import grad, numerical_gradient
 from fastgrad.hessian import hessian
@@ -23,6 +25,7 @@ __all__ = [
     "Stencil",
     "StepSweep",
     "TwoLayerNet",
+    "__version__",
     "assert_gradient",
     "check_gradient",
     "directional_derivative",
@@ -34,7 +37,9 @@ __all__ = [
     "numerical_gradient",
     "step_sweep",
 ]
-__version__ = "0.1.0"
+
+# Silent until the user's program gives the logger "fastgrad" a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Loaded when first used: a worker that differentiates a Python function needs no numba.
 _LAZY = {

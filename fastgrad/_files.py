@@ -14,8 +14,9 @@ from typing import IO, Any
 def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
-    After an exception `path` is what it was before, and the temporary file is gone. `options` are
-    those of `open`.
+    After an exception `path` is what it was before, and the temporary file is gone. After a power
+    cut it is one or the other: the bytes reach the disk before the name, and the name before the
+    block ends. `options` are those of `open`.
 
     Examples
     --------
@@ -38,9 +39,20 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
         # A temporary file is private to its owner; a result is as readable as any other file.
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(file.name).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

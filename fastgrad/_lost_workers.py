@@ -6,9 +6,12 @@ notes that in the task's future, where nobody looks, and waits for ever.
 
 from __future__ import annotations
 
+import logging
 import sys
 from concurrent.futures import BrokenExecutor
 from typing import Any
+
+_logger = logging.getLogger(__name__)
 
 
 def report(backend: Any) -> None:
@@ -30,7 +33,10 @@ def report(backend: Any) -> None:
 
 
 def lost(error: Exception) -> bool:
-    """Tell whether an error means that workers were killed."""
+    """Tell, and log, whether an error means that workers were killed."""
     distributed = sys.modules.get("distributed")
     killed = () if distributed is None else (distributed.KilledWorker,)
-    return isinstance(error, (BrokenExecutor, *killed))
+    if not isinstance(error, (BrokenExecutor, *killed)):
+        return False
+    _logger.warning("workers were lost: %r", error)
+    return True

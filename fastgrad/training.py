@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
+import logging
+import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from fastgrad import _blas, executors
+from fastgrad import _blas, _generators, _resuming, executors
 from fastgrad._files import replacing
 from fastgrad._typing import Array
+from fastgrad.checkpoints import Checkpoint, Checkpoints
 from fastgrad.two_layer_net import METHODS, TwoLayerNet
 
 Data = tuple[tuple[Array, Array], tuple[Array, Array]]
+
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,6 +70,20 @@ class History:
                 writer.writerow([step, loss, *evaluations.get(step, ("", "", ""))])
 
 
+class DivergedError(ArithmeticError):
+    """The parameters have become so large that no gradient helps any more.
+
+    Attributes
+    ----------
+    history : History
+        What was recorded until then.
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 def train(
     net: TwoLayerNet,
     data: Data,
@@ -78,6 +99,9 @@ def train(
     rng: np.random.Generator | None = None,
     on_evaluation: Callable[[History], None] | None = None,
     progress: bool = False,
+    checkpoints: Checkpoints | None = None,
+    resume: Checkpoint | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> History:
     """Train by stochastic gradient descent, as in *Deep Learning from Scratch*, section 4.5.
 
@@ -109,6 +133,17 @@ def train(
         Called with the history after each evaluation.
     progress : bool, default False
         Show a bar with the time left, on a terminal only.
+    checkpoints : fastgrad.checkpoints.Checkpoints, optional
+        Where and how often to write down all that is needed to go on. Without it, not at all.
+    resume : fastgrad.checkpoints.Checkpoint, optional
+        Go on from there, to the same bits that the run would have ended with: `net` and the
+        generator are set to what they were. `iterations` counts all steps, those done as well, and
+        may be more than it was; so may `workers` and `backend` be others. All else must be as it
+        was, also whether there is an `rng`, and of which kind.
+    stop : callable, optional
+        Asked after each step. When it says True, training ends after a last checkpoint and
+        without the accuracies of that step, so that the history is shorter than `iterations`.
+        See `fastgrad.stopping.Stop`.
 
     Returns
     -------
@@ -118,6 +153,14 @@ def train(
     ------
     TypeError, ValueError
         If an argument does not fit; nothing has been changed then.
+    DivergedError
+        If the loss is not finite after a step, or a parameter so large that the step `h` is lost
+        beside it. It carries the history.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a checkpoint cannot be written (a full disk); training goes on.
 
     Examples
     --------
@@ -131,30 +174,131 @@ def train(
     if not (np.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate must be finite and above 0, got {learning_rate!r}")
     gradient = _gradient(net, method, h, workers, backend)
-    (x_train, t_train), (x_test, t_test) = data
-    choice = np.random.choice if rng is None else rng.choice
-    history = History()
-    start = time.perf_counter()
-    shown = None if progress else True
-    with _blas.one_thread(), tqdm(total=iterations, unit="step", disable=shown) as bar:
-        for step in range(iterations):
-            batch = choice(len(x_train), batch_size)
-            x, t = x_train[batch], t_train[batch]
-            begin = time.perf_counter()
-            grads = gradient(x, t)
-            history.gradient_seconds.append(time.perf_counter() - begin)
-            for name, grad in grads.items():
-                net.params[name] -= learning_rate * grad
-            history.loss.append(net.loss(x, t))
-            if step % eval_every == 0 or step == iterations - 1:
-                history.evaluated.append(step)
-                history.train_accuracy.append(net.accuracy(x_train, t_train, workers=workers))
-                history.test_accuracy.append(net.accuracy(x_test, t_test, workers=workers))
-                history.seconds.append(time.perf_counter() - start)
-                if on_evaluation is not None:
-                    on_evaluation(history)
+    config = {
+        **(checkpoints.about if checkpoints else {}),
+        "iterations": int(iterations),
+        "batch_size": int(batch_size),
+        "learning_rate": float(learning_rate),
+        "method": method,
+        "h": float(h),
+        "eval_every": int(eval_every),
+        "data": _resuming.digest(data) if checkpoints or resume else "",
+    }
+    run = _Run(net, data, gradient, rng, config, workers, checkpoints, on_evaluation)
+    run.begin(resume)
+    done = len(run.history.loss)
+    bar = tqdm(total=iterations, initial=done, unit="step", disable=None if progress else True)
+    with _blas.one_thread(), bar:
+        run.evaluate()  # a checkpoint is written before the accuracies of its step
+        for step in range(done, iterations):
+            run.step()
             bar.update()
-    return history
+            stopped = stop is not None and stop()
+            if stopped or step == iterations - 1 or (checkpoints and checkpoints.due(step + 1)):
+                run.save()
+            if stopped:
+                break
+            run.evaluate()
+    return run.history
+
+
+@dataclass
+class _Run:
+    """What one run works on; `config` is what a resumed run must have in common with it."""
+
+    net: TwoLayerNet
+    data: Data
+    gradient: Callable[[Array, Array], dict[str, Array]]
+    rng: np.random.Generator | None
+    config: dict[str, Any]
+    workers: int | None
+    checkpoints: Checkpoints | None
+    on_evaluation: Callable[[History], None] | None
+    history: History = field(default_factory=History)
+    start: float = field(default_factory=time.perf_counter)
+
+    def begin(self, resume: Checkpoint | None) -> None:
+        """Check everything, then set what is to go on."""
+        if resume is not None:
+            _resuming.check(resume, self.net.params, self.rng, self.config)
+            names = [column.name for column in fields(History)]
+            self.history = History(**_resuming.columns(resume, names))
+        if self.checkpoints is not None:
+            self.checkpoints.begin(resume)
+        if resume is not None:
+            _resuming.restore(resume, self.net.params, self.rng)
+            self.start -= resume.seconds
+            _logger.info("went on after %d iterations, from %s", resume.iteration, resume.path)
+
+    def step(self) -> None:
+        """Draw a batch, take its gradient, move the parameters."""
+        x_train, t_train = self.data[0]
+        choice = np.random.choice if self.rng is None else self.rng.choice
+        batch = choice(len(x_train), self.config["batch_size"])
+        x, t = x_train[batch], t_train[batch]
+        begin = time.perf_counter()
+        try:
+            grads = self.gradient(x, t)
+        except ValueError as error:
+            if self.history.loss and self._too_large():
+                raise self._diverged(str(error)) from error
+            raise
+        self.history.gradient_seconds.append(time.perf_counter() - begin)
+        for name, grad in grads.items():
+            self.net.params[name] -= self.config["learning_rate"] * grad
+        self.history.loss.append(self.net.loss(x, t))
+        if not math.isfinite(self.history.loss[-1]):
+            raise self._diverged(f"the loss is {self.history.loss[-1]}")
+
+    def evaluate(self) -> None:
+        """Take the accuracies if they are due after the last step."""
+        history, step = self.history, len(self.history.loss) - 1
+        due = step % self.config["eval_every"] == 0 or step == self.config["iterations"] - 1
+        if step < 0 or not due:
+            return
+        shares = [self.net.accuracy(x, t, workers=self.workers) for x, t in self.data]
+        history.evaluated.append(step)
+        history.train_accuracy.append(shares[0])
+        history.test_accuracy.append(shares[1])
+        history.seconds.append(time.perf_counter() - self.start)
+        if self.on_evaluation is not None:
+            self.on_evaluation(history)
+
+    def save(self) -> None:
+        """Write a checkpoint, if there is a place for it."""
+        if self.checkpoints is None:
+            return
+        if self._too_large():
+            raise self._diverged("a parameter is too large")
+        self.checkpoints.save(
+            Checkpoint(
+                iteration=len(self.history.loss),
+                params=self.net.params,
+                history={
+                    name: np.array(column, int if name == "evaluated" else float)
+                    for name, column in vars(self.history).items()
+                },
+                generator=_generators.state(self.rng),
+                config=self.config,
+                seconds=time.perf_counter() - self.start,
+            )
+        )
+
+    def _too_large(self) -> bool:
+        """Tell whether a step is lost beside the largest parameter, or that is not finite."""
+        h = math.inf if self.config["method"] == "backprop" else self.config["h"]
+        # By their sum, so that NaN counts whichever array it is in.
+        largest = sum(float(np.abs(array).max()) for array in self.net.params.values())
+        return not largest + h > largest
+
+    def _diverged(self, what: str) -> DivergedError:
+        last = self.checkpoints.last if self.checkpoints else None
+        return DivergedError(
+            f"training has diverged in iteration {len(self.history.loss) - 1}: {what}; most likely "
+            f"the learning rate, {self.config['learning_rate']}, is too high; the last good "
+            f"checkpoint is {last or 'none'}",
+            self.history,
+        )
 
 
 def _gradient(

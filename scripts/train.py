@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import time
@@ -23,27 +24,61 @@ from tqdm import tqdm
 import fastgrad
 from fastgrad import reference
 from fastgrad._files import replacing
+from fastgrad.checkpoints import Checkpoint, Checkpoints, newest_first, read
 from fastgrad.plotting import plot_accuracy
-from fastgrad.training import Data, History, train
+from fastgrad.stopping import Stop
+from fastgrad.training import Data, DivergedError, History, train
 
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
+
+
+KEPT = {
+    "batch_size": "batch_size",
+    "learning_rate": "learning_rate",
+    "method": "method",
+    "step": "h",
+    "eval_every": "eval_every",
+    "iterations": "iterations",
+    "dataset": "dataset",
+    "seed": "seed",
+}
+"""Options that a resumed run takes from the checkpoint, and their names there.
+
+No path, no address and no backend is among them: a checkpoint may come from anyone.
+"""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = _parser()
     options = parser.parse_args(argv)
+    stop = Stop()
     try:
-        _run(options)
+        with stop:
+            if options.resume is not None:
+                saved = read(options.resume)
+                # What is given again stands; `train` says where it differs from the checkpoint.
+                options = parser.parse_args(argv, argparse.Namespace(**_stored(saved)))
+            else:
+                saved = None
+            options.output_dir = _folder(options)
+            _run(options, saved, stop)
+        if options.show:
+            from matplotlib import pyplot
+
+            pyplot.show()
     except BrokenPipeError:
         # Whoever read our lines has gone (`| head`): stop without a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, TypeError, OSError) as error:
+    except DivergedError as error:
+        sys.exit(f"{error}\nhistory.csv is in {options.output_dir}")
+    except (ValueError, TypeError, OSError, MemoryError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nstopped; nothing was written")
+        print(_what_is_left(options), file=sys.stderr)
+        sys.exit(128 + stop.signum)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +115,26 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="where the results go (default: a new folder in runs, named by the time)",
     )
+    add(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="write a checkpoint after every N iterations, and keep the last two (default: none)",
+    )
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="M",
+        help="write a checkpoint once M minutes have passed since the last",
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on from the newest checkpoint in DIR, or from that file, with its options; "
+        "--iterations may be more than they were",
+    )
     add("--show", action="store_true", help="also show the picture in a window")
     add("--no-progress", action="store_true", help="no progress bar")
     return parser
@@ -89,10 +144,47 @@ def _eval_every(text: str) -> int | str:
     return text if text == "epoch" else int(text)
 
 
-def _run(options: argparse.Namespace) -> None:
-    folder = _writable(options.output_dir)
+def _stored(saved: Checkpoint) -> dict[str, Any]:
+    """Return the options that a checkpoint fixes."""
+    W1 = saved.params.get("W1")
+    # A network is made of that size: it must be the one of arrays that are there.
+    if W1 is None or W1.ndim != 2 or len(W1) != 28 * 28:
+        raise ValueError(f"{saved.path} was not written by this program: no W1 for 784 pixels")
+    kinds = {"dataset": str, "method": str, "learning_rate": float, "step": float}
+    options: dict[str, Any] = {"hidden_size": W1.shape[1]}
+    for option, name in KEPT.items():
+        value = saved.config.get(name)
+        if not isinstance(value, kinds.get(option, int)) and (option, value) != ("seed", None):
+            raise ValueError(f"{saved.path} was not written by this program: {name} is {value!r}")
+        options[option] = value
+    return options
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Return the folder for the results: where the checkpoint is, if nothing else is said."""
+    folder: Path | None = options.output_dir
+    resume: Path | None = options.resume
+    if folder is None and resume is not None:
+        return resume if resume.is_dir() else resume.parent
+    return folder or Path("runs", time.strftime("%Y%m%d-%H%M%S"))
+
+
+def _what_is_left(options: argparse.Namespace) -> str:
+    """Tell what a stopped run has left, and how to go on."""
+    folder = options.output_dir or options.resume
+    found = newest_first(folder) if folder is not None else []
+    if not found:
+        return "\nstopped before the first checkpoint; nothing was written"
+    again = [*sys.orig_argv]
+    if options.resume != folder:
+        again += ["--resume", os.fspath(folder)]
+    return f"\nstopped; {found[0]} is the newest checkpoint; go on with:\n{shlex.join(again)}"
+
+
+def _run(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
+    _writable(options.output_dir)
     with _cluster(options):
-        _train(options, folder)
+        _train(options, saved, stop)
 
 
 def _cluster(options: argparse.Namespace) -> AbstractContextManager[object]:
@@ -109,45 +201,60 @@ def _cluster(options: argparse.Namespace) -> AbstractContextManager[object]:
     return client
 
 
-def _train(options: argparse.Namespace, folder: Path) -> None:
+def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
     if options.seed is not None:
         np.random.seed(options.seed)
     data = fastgrad.load_mnist(dataset=options.dataset, data_dir=options.data_dir)
     net = fastgrad.TwoLayerNet(data[0][0].shape[1], options.hidden_size, 10)
     epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
-    iterations = options.iterations if options.epochs is None else options.epochs * epoch
-    start = time.perf_counter()
-    history = train(
-        net,
-        data,
-        iterations=iterations,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        method=options.method,
-        h=options.step,
-        workers=options.workers,
-        backend=options.backend,
-        eval_every=epoch if options.eval_every == "epoch" else options.eval_every,
-        on_evaluation=_print_evaluation,
-        progress=not options.no_progress,
+    if options.epochs is not None:
+        options.iterations = options.epochs * epoch
+    checkpoints = Checkpoints(
+        options.output_dir,
+        every=options.checkpoint_every,
+        minutes=options.checkpoint_minutes,
+        about={"dataset": options.dataset, "seed": options.seed},
     )
-    seconds = time.perf_counter() - start
+    try:
+        history = train(
+            net,
+            data,
+            iterations=options.iterations,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            method=options.method,
+            h=options.step,
+            workers=options.workers,
+            backend=options.backend,
+            eval_every=epoch if options.eval_every == "epoch" else options.eval_every,
+            on_evaluation=_print_evaluation,
+            progress=not options.no_progress,
+            checkpoints=checkpoints,
+            resume=saved,
+            stop=stop,
+        )
+    except DivergedError as error:
+        error.history.write_csv(options.output_dir / "history.csv")
+        raise
+    history.write_csv(options.output_dir / "history.csv")
+    stop.at_once()
     timing = {
-        "seconds": seconds,
+        "seconds": history.seconds[-1],
         "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
         "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
     }
-    _print_timing(timing, iterations, options.method)
-    _write(folder, net, history, _config(options, iterations, timing), options)
+    _print_timing(timing, options.iterations, options.method)
+    _write(options.output_dir, net, history, _config(options, timing), options)
+    if saved is None and options.checkpoint_every is None:
+        checkpoints.remove()
 
 
-def _writable(folder: Path | None) -> Path:
+def _writable(folder: Path) -> None:
     """Create the output folder, and make sure before training that files can be written there."""
-    folder = folder or Path("runs", time.strftime("%Y%m%d-%H%M%S"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            pass
     except OSError as error:
         raise OSError(
             f"--output-dir must be a folder that can be written to, got {folder}: {error}"
@@ -189,11 +296,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _config(
-    options: argparse.Namespace, iterations: int, timing: dict[str, float]
-) -> dict[str, Any]:
+def _config(options: argparse.Namespace, timing: dict[str, float]) -> dict[str, Any]:
     config = {name: _plain(value) for name, value in vars(options).items()}
-    config["iterations"] = iterations
     versions = {module.__name__: module.__version__ for module in (fastgrad, np, numba, joblib)}
     machine = {"python": platform.python_version(), "cpu": platform.machine()}
     return {**config, "timing": timing, "versions": versions, "machine": machine}
@@ -216,7 +320,6 @@ def _write(
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    history.write_csv(folder / "history.csv")
     with replacing(folder / "params.npz") as file:
         np.savez(file, allow_pickle=False, **net.params)
     with replacing(folder / "config.json", "w") as file:
@@ -226,8 +329,6 @@ def _write(
     with replacing(folder / "accuracy.png") as file:
         pyplot.savefig(file, format="png", dpi=150)
     print(f"history.csv, params.npz, config.json and accuracy.png are in {folder}")
-    if options.show:
-        pyplot.show()
 
 
 if __name__ == "__main__":

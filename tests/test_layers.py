@@ -11,8 +11,8 @@ import fastgrad
 
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
-    {"_typing"},
-    {"_blas", "_jit", "_scratch", "_files", "sparsity", "datasets"},
+    {"_typing", "_version"},
+    {"_blas", "_jit", "_scratch", "_files", "_generators", "sparsity", "datasets"},
     {
         "stencils",
         "series",
@@ -56,7 +56,8 @@ FLOORS = [
     },
     {"hessian_vector", "probes", "backprop"},
     {"comparison"},
-    {"gradcheck", "two_layer_net"},
+    {"gradcheck", "two_layer_net", "checkpoints", "stopping"},
+    {"_resuming"},
     {"training", "sweep"},
     {"plotting"},
     {""},  # fastgrad/__init__.py

@@ -1,4 +1,5 @@
 import csv
+import doctest
 
 import book
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from conftest import same_bits
 from tolerances import TRAJECTORY
 
-from fastgrad import TwoLayerNet
+from fastgrad import TwoLayerNet, training
 from fastgrad.plotting import plot_accuracy
 from fastgrad.training import History, train
 
@@ -123,3 +124,9 @@ def test_the_accuracy_graph():
     assert ax.get_legend()._loc == 4  # matplotlib's code for the lower right corner
     assert ax.get_title() == "digits"
     matplotlib.pyplot.close("all")
+
+
+def test_the_doctests_hold():
+    failed, attempted = doctest.testmod(training)
+    assert attempted
+    assert not failed

@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM as a wish that a long run fulfils when its state is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = signal.SIGINT, signal.SIGTERM
+NOTICE = b"\nstopping after this step; once more stops at once\n"
+
+
+class Stop:
+    """Catches SIGINT (Ctrl-C) and SIGTERM within a ``with`` block, in the main thread.
+
+    Until it is asked for the first time, the first signal raises KeyboardInterrupt. From then on
+    whoever asks ``stop()`` between two steps is trusted to end soon, and a signal only makes that
+    answer True; ``at_once()`` ends this. A second signal ends the process whatever it does.
+
+    Attributes
+    ----------
+    signum : int
+        The signal that came, or 0.
+
+    Examples
+    --------
+    >>> with Stop() as stop:
+    ...     while not stop():
+    ...         signal.raise_signal(signal.SIGTERM)
+    >>> stop.signum == signal.SIGTERM
+    True
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self._waits = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Stop:
+        self._before = {number: signal.signal(number, self._come) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Tell whether to stop now; until the next question a signal waits."""
+        self._waits = True
+        return self.signum != 0
+
+    def at_once(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come, and as soon as one comes."""
+        self._waits = False
+        if self.signum:
+            raise KeyboardInterrupt
+
+    def _come(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        # The system's own action, because a compiled loop or a dead disk listens to nothing else.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        if not self._waits:
+            raise KeyboardInterrupt
+        os.write(2, NOTICE)  # print may be in the middle of a line

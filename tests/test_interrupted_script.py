@@ -1,0 +1,263 @@
+"""scripts/train.py when it is killed, stopped, resumed, or led astray."""
+
+import csv
+import dataclasses
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_train_script import SCRIPT, run
+
+from fastgrad.checkpoints import newest_first, read, write
+
+OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
+STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run that leaves checkpoints."""
+    folder = tmp_path_factory.mktemp("run")
+    result = run(*OPTIONS, "--checkpoint-every", 25, folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "out"
+
+
+def interrupted(number, *options, step, folder):
+    """Run the script until that step is printed, send the signal, return (status, output)."""
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stdout:
+        if line.startswith(f"[iter={step}]"):
+            break
+    process.send_signal(number)
+    return process.wait(), *process.communicate()
+
+
+def ends_alike(folder, expected):
+    with np.load(folder / "params.npz") as a, np.load(expected / "params.npz") as b:
+        assert all(a[name].tobytes() == b[name].tobytes() for name in b)
+    assert table(folder) == table(expected)
+    return True
+
+
+def table(folder):
+    with open(folder / "history.csv", newline="") as file:
+        return [row[:-1] for row in csv.reader(file)]
+
+
+@pytest.mark.parametrize("number", list(STATUS))
+def test_it_ends_where_the_uninterrupted_run_ends(finished, number, tmp_path):
+    # Twice: killed, resumed, killed again.
+    step = random.randrange(4, 25)  # another moment each time, on purpose
+    options = [*OPTIONS, "--checkpoint-every", 3]
+    status, _, _ = interrupted(number, *options, step=step, folder=tmp_path)
+    assert status == STATUS[number], step
+    options = [*options, "--resume", "out"]
+    status, _, _ = interrupted(number, *options, step=step + 20, folder=tmp_path)
+    assert status == STATUS[number], step
+    assert run(*options, folder=tmp_path).returncode == 0
+    assert ends_alike(tmp_path / "out", finished), step
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_writes_what_is_there_and_says_how_to_go_on(finished, number, tmp_path):
+    status, _, errors = interrupted(number, *OPTIONS, step=9, folder=tmp_path)
+    assert status == STATUS[number]
+    assert "Traceback" not in errors
+    (checkpoint,) = newest_first(tmp_path / "out")
+    done = read(checkpoint).iteration
+    assert 10 <= done < 60
+    assert len(table(tmp_path / "out")) == 1 + done
+    assert f"out/{checkpoint.name} is the newest checkpoint" in errors
+    command = shlex.split(errors.splitlines()[-1])
+    assert command[-2:] == ["--resume", "out"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert ends_alike(tmp_path / "out", finished)
+
+
+def test_a_stop_before_the_first_step_leaves_nothing(tmp_path):
+    code = f"""
+import os, runpy, signal, sys
+import fastgrad
+def load(**options):
+    os.kill(os.getpid(), signal.SIGTERM)
+fastgrad.load_mnist = load
+sys.argv = ["train.py", "--output-dir", "out"]
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 143
+    assert "nothing was written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_stop_while_the_results_are_written_loses_nothing(finished, tmp_path):
+    code = f"""
+import os, runpy, signal, sys
+import fastgrad.reference
+def slow(*given, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+fastgrad.reference.numerical_gradient = slow
+sys.argv = ["train.py", *{[str(option) for option in OPTIONS]!r}]
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 130
+    assert "checkpoint-00000060.npz is the newest" in done.stderr
+    assert not (tmp_path / "out/params.npz").exists()
+    assert run("--resume", "out", folder=tmp_path).returncode == 0
+    assert ends_alike(tmp_path / "out", finished)
+
+
+def test_a_run_that_ends_well_leaves_no_checkpoint_unless_asked(finished, tmp_path):
+    assert run(*OPTIONS, folder=tmp_path).returncode == 0
+    assert newest_first(tmp_path / "out") == []
+    assert [path.name[-6:-4] for path in newest_first(finished)] == ["60", "50"]
+
+
+def test_more_iterations_and_another_folder(finished, tmp_path):
+    longer = ["--iterations", 80]
+    result = run("--resume", finished, *longer, "--output-dir", "on", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"iter=(\d+)", result.stdout) == [str(step) for step in range(59, 80)]
+    assert run(*OPTIONS, *longer, folder=tmp_path).returncode == 0
+    assert ends_alike(tmp_path / "on", tmp_path / "out")
+    assert [path.name[-6:-4] for path in newest_first(finished)] == ["60", "50"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch-size", 50], "batch_size must be what it was"),
+        (["--learning-rate", 0.5], "learning_rate must be what it was"),
+        (["--hidden-size", 9], "the parameters must be those of"),
+        (["--method", "full"], "method must be what it was"),
+        (["--step", 1e-3], "h must be what it was"),
+        (["--seed", 1], "seed must be what it was"),
+        (["--eval-every", 2], "eval_every must be what it was"),
+        (["--iterations", 59], "iterations must be at least 60"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--checkpoint-every", 0], "every must be a whole number of steps"),
+        (["--checkpoint-minutes", "nan"], "minutes must be finite"),
+    ],
+)
+def test_what_does_not_agree_is_refused(finished, options, words, tmp_path):
+    before = {path: path.read_bytes() for path in finished.iterdir()}
+    result = run("--resume", finished, *options, folder=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr.splitlines()[-1]
+    assert "iter=" not in result.stdout
+    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_checkpoint_chooses_no_path_no_address_and_no_backend(finished):
+    config = read(finished).config
+    assert set(config) == {
+        *("iterations", "batch_size", "learning_rate", "method", "h", "eval_every"),
+        *("dataset", "seed", "data"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "config", "words"),
+    [
+        ({"b1": np.zeros(10**6)}, {}, "was not written by this program: no W1"),
+        ({"W1": np.zeros((1, 10**6))}, {}, "was not written by this program: no W1"),
+        ({"W1": np.zeros((784, 9))}, {}, "the parameters must be those of"),
+        ({}, {"dataset": ["mnist"]}, "was not written by this program: dataset is ['mnist']"),
+        ({}, {"dataset": "../../etc"}, "dataset must be"),
+        ({}, {"batch_size": "100"}, "was not written by this program: batch_size is '100'"),
+        ({}, {"batch_size": 10**15}, "allocate"),
+        ({}, {"method": "magic"}, "method must be one of"),
+        ({}, {"seed": None}, ""),
+    ],
+)
+def test_a_hostile_checkpoint_is_refused(finished, tmp_path, params, config, words):
+    good = read(finished)
+    changes = {"params": params or good.params, "config": {**good.config, **config}}
+    write(tmp_path, dataclasses.replace(good, **changes))
+    longer = ["--iterations", 61]
+    result = run("--resume", tmp_path, *longer, folder=tmp_path)
+    assert result.returncode == (2 if words else 0), result.stderr
+    assert words in " ".join(result.stderr.splitlines()[-1:])
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_with_another_run_is_refused(finished, tmp_path):
+    result = run("--output-dir", finished, "--iterations", 1, folder=tmp_path)
+    assert result.returncode == 2
+    assert "of an earlier run" in result.stderr
+
+
+def test_of_a_damaged_checkpoint_the_one_before_it_is_offered(finished, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for path in newest_first(finished):
+        (out / path.name).write_bytes(path.read_bytes())
+    newest, older = newest_first(out)
+    os.truncate(newest, 5000)
+    result = run("--resume", "out", folder=tmp_path)
+    assert result.returncode == 2
+    (offered,) = re.findall(r"whole: resume (\S+) to go on after 50 iterations", result.stderr)
+    assert Path(offered) == older.relative_to(tmp_path)
+    assert run("--resume", offered, folder=tmp_path).returncode == 0
+    assert ends_alike(out, finished)
+    assert read(out).iteration == 60
+
+
+def test_divergence_ends_it_with_what_was_good(tmp_path):
+    options = ["--learning-rate", 1e20, "--checkpoint-every", 1, "--hidden-size", 4]
+    result = run(*options, "--output-dir", "out", folder=tmp_path)
+    assert result.returncode == 1
+    assert "diverged in iteration 0" in result.stderr
+    assert (
+        "the learning rate, 1e+20, is too high; the last good checkpoint is none" in result.stderr
+    )
+    assert len(table(tmp_path / "out")) == 2
+    assert newest_first(tmp_path / "out") == []
+
+
+def test_the_library_s_generator_survives_a_kill(tmp_path):
+    code = """
+import os, signal, sys
+import numpy as np
+from fastgrad import TwoLayerNet, load_mnist
+from fastgrad.checkpoints import Checkpoints, newest_first, read
+from fastgrad.training import train
+rng = np.random.default_rng(5)
+net = TwoLayerNet(784, 4, 10, rng=rng)
+saved = read("out") if newest_first("out") else None
+def kill(history):
+    if len(history.loss) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+train(net, load_mnist(), iterations=30, rng=rng, resume=saved, on_evaluation=kill,
+      checkpoints=Checkpoints("out", every=4))
+np.savez("params.npz", **net.params)
+"""
+    for folder, moments in (("once", [0]), ("killed", [7, 15, 0])):
+        (tmp_path / folder).mkdir()
+        for moment in moments:
+            command = [sys.executable, "-c", code, str(moment)]
+            done = subprocess.run(command, cwd=tmp_path / folder, capture_output=True, text=True)
+            assert done.returncode == (-9 if moment else 0), done.stderr
+    with np.load(tmp_path / "once/params.npz") as a, np.load(tmp_path / "killed/params.npz") as b:
+        assert all(a[name].tobytes() == b[name].tobytes() for name in a)
