@@ -12,7 +12,7 @@ import fastgrad
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_typing"},
-    {"_blas", "_jit", "_scratch", "_files", "datasets"},
+    {"_blas", "_jit", "_scratch", "_files", "_shared_memory", "datasets"},
     {"stencils", "series", "structures", "partition", "functions", "reference", "kernels"},
     {"_low_latency", "_lost_workers", "objectives.base", "objectives.values", "bounds"},
     {"steps"},
