@@ -180,8 +180,14 @@ class Steps:
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
         step = self.h or BOOK_STEP
-        if all([self.uniform(leaf) and _all_move(leaf, step) for leaf in parameters.leaves]):
-            return
+        farthest = step * max(map(abs, self.formulas[0].offsets))
+        # What overflows is refused in words.
+        with np.errstate(over="ignore", invalid="ignore"):
+            leaves = parameters.leaves
+            if not all([self.uniform(x) and _all_move(x, step, farthest) for x in leaves]):
+                self._validate_each(parameters)
+
+    def _validate_each(self, parameters: Parameters) -> None:
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
             refuse = partial(_refuse, parameters, where.start, x)
@@ -190,11 +196,18 @@ class Steps:
                 lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
                 refuse(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
             moves, h, _ = self.plan(parameters, leaf, indices)
+            steps = np.broadcast_to(h, x.shape)
+            refuse(
+                ~np.isfinite(x[:, np.newaxis] + moves).all(axis=1),
+                f"= {{x}} leaves the range of {x.dtype} with the step {{h:.3g}}; pass a smaller h "
+                "or a dtype of larger range",
+                steps,
+            )
             refuse(
                 x + moves[:, 0] == x,
                 "= {x} does not move by the step {h:.3g}: x + h == x in " + str(x.dtype) + "; pass "
                 "a larger h, wider bounds or a more precise dtype",
-                np.broadcast_to(h, x.shape),
+                steps,
             )
 
 
@@ -216,9 +229,13 @@ def _checked(h: float | None) -> float | None:
         return None
     if isinstance(h, bool) or not isinstance(h, numbers.Real):
         raise TypeError(f"h must be a number or None, got {h!r}")
-    if not (math.isfinite(h) and h > 0):
+    try:
+        step = float(h)
+    except OverflowError:  # of a long integer
+        step = math.inf
+    if not (math.isfinite(step) and step > 0):
         raise ValueError(f"h must be a finite step above 0, got {h!r}; the book uses 1e-4")
-    return float(h)
+    return step
 
 
 @functools.lru_cache(maxsize=64)
@@ -228,10 +245,11 @@ def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
     return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 
-def _all_move(x: Array, h: float) -> bool:
-    """Tell whether all of x is finite and moves by h: one look at the largest entry."""
+def _all_move(x: Array, h: float, farthest: float) -> bool:
+    """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
     largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
-    return math.isfinite(largest) and bool(largest + x.dtype.type(h) != largest)
+    number = x.dtype.type
+    return bool(np.isfinite(largest + number(farthest)) and largest + number(h) != largest)
 
 
 def _refuse(

@@ -59,9 +59,12 @@ class Parameters:
     """
 
     def __init__(self, x: Any) -> None:
-        self.x = _writable(x, "x")
-        named = dict(_walk(self.x, "x"))
-        self._names, self.leaves = list(named), list(named.values())
+        try:
+            self.x = _writable(x, "x")
+        except RecursionError:
+            raise ValueError("x must not be nested so deep, or within itself") from None
+        named = list(_walk(self.x, "x"))  # no dict: keys may differ and look the same
+        self._names, self.leaves = [name for name, _ in named], [leaf for _, leaf in named]
         self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
         self.size = self._starts[-1]
         dtypes = {leaf.dtype for leaf in self.leaves}
@@ -119,13 +122,14 @@ class Parameters:
         if isinstance(value, numbers.Real) or not isinstance(self.x, dict | list | tuple):
             values = [value] * len(self.leaves)
         else:
-            given = dict(_walk(value, "x", np.asarray))
-            if list(given) != self._names:
+            given = list(_walk(value, "x", lambda side: _array(side, argument)))
+            names = [name for name, _ in given]
+            if names != self._names:
                 raise ValueError(
                     f"{argument} must be a number or have the structure of x, "
-                    f"{', '.join(self._names)}; got {', '.join(given)}"
+                    f"{', '.join(self._names)}; got {', '.join(names)}"
                 )
-            values = list(given.values())
+            values = [side for _, side in given]
         return [
             _broadcast(value, leaf.shape, argument)
             for value, leaf in zip(values, self.leaves, strict=True)
@@ -138,8 +142,16 @@ def entries(leaf: Array) -> Any:
     return np.asarray(leaf).reshape(-1).data if plain else leaf.flat
 
 
+def _array(x: Any, name: str) -> Array:
+    """Return a new array of `x`; what no array can be made of is refused under that name."""
+    try:
+        return np.array(x)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of numbers, got {x!r}: {error}") from error
+
+
 def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
-    value = np.asarray(value)
+    value = _array(value, argument)
     if value.dtype.kind not in "iuf":
         raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
     if value.ndim == 0:
@@ -194,7 +206,11 @@ def _rebuild(x: Any, pieces: Iterator[Any], deep: bool = True) -> Any:
 
 
 def _writable_array(x: Any, name: str) -> Array:
-    array = x if isinstance(x, np.ndarray) else np.array(x)
+    array = x if isinstance(x, np.ndarray) else _array(x, name)
+    if isinstance(array, np.ma.MaskedArray | np.matrix):
+        # Their `flat` is no row of numbers.
+        got = type(array).__name__
+        raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
     if array.dtype.kind == "c":
         raise TypeError(
             f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import explain
+from fastgrad.objectives.values import explain, returned
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
@@ -101,7 +101,7 @@ class Batched(BlackBox):
         self.steps.combine(plan, values, out, self.value)
 
     def _values(self, batch: Array) -> Floats:
-        values = np.asarray(self.f(batch))
+        values = returned(self.f(batch))
         if values.shape != (len(batch),) or values.dtype.kind not in "iuf":
             raise TypeError(
                 f"f must return one real number for each of the {len(batch)} points, shape "

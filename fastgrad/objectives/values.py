@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._typing import Array
+
 
 def number(value: Any) -> float:
     """Return the number that f returned, also out of an array of one element.
@@ -18,7 +20,7 @@ def number(value: Any) -> float:
     """
     if isinstance(value, float):
         return value
-    array = np.asarray(value)
+    array = returned(value)
     if array.dtype.kind not in "iuf":
         got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
         raise TypeError(f"f must return a real number, got {got}")
@@ -29,6 +31,14 @@ def number(value: Any) -> float:
         )
     single: float = array.item()
     return float(single) if array.dtype.kind != "f" else single
+
+
+def returned(value: Any) -> Array:
+    """Return what f returned as an array; of objects where NumPy makes no other of it."""
+    try:
+        return np.asarray(value)
+    except (ValueError, OverflowError):  # lists of different lengths, say
+        return np.array(None)
 
 
 def not_finite(value: float, where: str) -> FloatingPointError:
