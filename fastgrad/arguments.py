@@ -15,7 +15,7 @@ def check(f: object, args: object, nonfinite: object) -> None:
         raise TypeError(f"f must be callable, got {f!r}")
     if not isinstance(args, tuple):
         raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
-    if nonfinite not in ("raise", "keep"):
+    if not isinstance(nonfinite, str) or nonfinite not in ("raise", "keep"):
         raise ValueError(f"nonfinite must be 'raise' or 'keep', got {nonfinite!r}")
 
 

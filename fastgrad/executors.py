@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgrad import _lost_workers, parcels
+from fastgrad import _lost_workers, _shared_memory, parcels
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, Objective
 
@@ -28,20 +28,20 @@ NAMES = {"threads": THREADS, "processes": "loky"}
 OVERHEAD = {THREADS: 1e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
 """Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
 
-START = 1.0
-"""Seconds of this process's work that are lost while loky's processes start beside it."""
+START = 1.0  # Seconds of this process's work that are lost while loky's processes start beside it.
 
-KEPT = 250.0
-"""Seconds for which loky keeps its processes (300), with a margin."""
+KEPT = 250.0  # Seconds for which loky keeps its processes (300), with a margin.
 
 TASKS_PER_WORKER = 8
 """How many tasks a backend gets at a time that does not tell which of them are done."""
 
+MOST_WORKERS = 10_000  # More are a mistake: joblib would try to start them all.
+
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _last_use: dict[tuple[str | None, int], float] = {}
+# Seconds that processes would have saved if they had been there.
 _missed: dict[tuple[str | None, int], float] = {}
-"""Seconds that processes would have saved if they had been there."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,7 @@ class Executor:
             _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
+        options["temp_folder"] = _shared_memory.folder()
         if self.backend == THREADS:
             return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
         with contextlib.suppress(ValueError):  # Some backends hand their results over at the end.
@@ -215,7 +216,7 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
     TypeError
         If `workers` is not a whole number, or `backend` not a name.
     ValueError
-        If `workers` is 0, or joblib knows no such backend.
+        If `workers` is 0 or more than `MOST_WORKERS`, or joblib knows no such backend.
     """
     if workers is not None and (
         isinstance(workers, bool) or not isinstance(workers, int | np.integer)
@@ -223,8 +224,10 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         raise TypeError(
             f"workers must be a whole number or None, got {workers!r}; -1 means all cores"
         )
-    if workers == 0:
-        raise ValueError("workers must not be 0; pass 1 to stay serial, -1 for all cores")
+    if workers is not None and (workers == 0 or workers > MOST_WORKERS):
+        raise ValueError(
+            f"workers must not be 0 or above {MOST_WORKERS:,}, got {workers}; -1 means all cores"
+        )
     if backend is not None:
         _check_backend(backend)
     if workers == 1 or (workers is None and backend is None and not _configured()):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,8 @@ class Stencil:
 
     Raises
     ------
+    TypeError
+        If `offsets` or `weights` are no floats, or `order` is no whole number.
     ValueError
         If that does not hold: ``sum_k weights[k] offsets[k]**d`` has to be 1 for ``d = 1``, and 0
         for every other d from 0 to `order`.
@@ -43,21 +47,37 @@ class Stencil:
     order: int
 
     def __post_init__(self) -> None:
+        for name in ("offsets", "weights"):
+            object.__setattr__(self, name, _floats(name, getattr(self, name)))
+        if isinstance(self.order, bool) or not isinstance(self.order, int):
+            raise TypeError(f"order must be a whole number, got {self.order!r}")
         if len(self.offsets) != len(self.weights) or len(set(self.offsets)) != len(self.offsets):
             raise ValueError(
                 f"a stencil needs distinct offsets and as many weights, got {self.offsets} and "
                 f"{self.weights}"
             )
-        if self.order < 1:
-            raise ValueError(f"order must be a whole number from 1, got {self.order!r}")
+        # With order + 1 conditions on the weights, n points cannot do more.
+        if not 1 <= self.order <= len(self.offsets):
+            raise ValueError(
+                "order must be a whole number from 1 to the number of offsets, "
+                f"{len(self.offsets)}, got {self.order!r}"
+            )
         for degree in range(self.order + 1):
-            terms = [w * o**degree for w, o in zip(self.weights, self.offsets, strict=True)]
+            total, allowed = self._moment(degree)
             wanted = float(degree == 1)
-            if not abs(math.fsum(terms) - wanted) <= 1e-12 * max(1.0, *map(abs, terms)):
+            if not abs(total - wanted) <= allowed:
                 raise ValueError(
                     f"the stencil is not of order {self.order}: sum of weights * "
-                    f"offsets**{degree} must be {wanted:g}, got {math.fsum(terms)!r}"
+                    f"offsets**{degree} must be {wanted:g}, got {total!r}"
                 )
+
+    def _moment(self, degree: int) -> tuple[float, float]:
+        """Return ``sum_k weights[k] offsets[k]**degree``, and how far rounding may put it off."""
+        try:
+            terms = [w * o**degree for w, o in zip(self.weights, self.offsets, strict=True)]
+            return math.fsum(terms), 1e-12 * max(1.0, *map(abs, terms))
+        except (OverflowError, ValueError):  # of infinities of both signs
+            return math.nan, 0.0
 
     @functools.cached_property
     def moves(self) -> tuple[tuple[float, float], ...]:
@@ -69,6 +89,14 @@ class Stencil:
     def center(self) -> float:
         """The weight of f(x) itself, which all coordinates share; 0 where it is not used."""
         return dict(zip(self.offsets, self.weights, strict=True)).get(0.0, 0.0)
+
+
+def _floats(name: str, values: object) -> tuple[float, ...]:
+    """Return `values` as a tuple of floats; it is a key of caches."""
+    if isinstance(values, list | tuple) and all(isinstance(v, numbers.Real) for v in values):
+        with contextlib.suppress(OverflowError):
+            return tuple(float(value) for value in values)
+    raise TypeError(f"{name} must be a tuple of floats, got {values!r}")
 
 
 @functools.cache

@@ -97,7 +97,10 @@ def refuse(
 def _positive(value: Any, wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{wanted}, got {value!r}")
-    step = float(value)
+    try:
+        step = float(value)
+    except OverflowError:  # of a long integer
+        step = math.inf
     if not (math.isfinite(step) and step > 0):
         name = wanted.split()[0]
         raise ValueError(
@@ -109,4 +112,4 @@ def _positive(value: Any, wanted: str) -> float:
 def _taken(x: Array, h: Array) -> Floats:
     """Return the steps that are taken once x + h has been rounded; h where that is no step."""
     taken: Floats = ((x + h.astype(x.dtype)) - x).astype(float)
-    return np.where(taken > 0, taken, h)
+    return np.where((taken > 0) & np.isfinite(taken), taken, h)

@@ -174,8 +174,15 @@ class Steps:
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
-        if all([self.uniform(leaf) and _all_move(leaf, self._step) for leaf in parameters.leaves]):
-            return
+        farthest = self._step * max(map(abs, self.formulas[0].offsets))
+        # What overflows is refused in words.
+        with np.errstate(over="ignore", invalid="ignore"):
+            leaves = parameters.leaves
+            if not all([self.uniform(x) and _all_move(x, self._step, farthest) for x in leaves]):
+                self._validate_each(parameters)
+
+    def _validate_each(self, parameters: Parameters) -> None:
+        """Look at each coordinate, to name the first that cannot be moved."""
         self.sizes.check(parameters)
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
@@ -184,11 +191,18 @@ class Steps:
                 lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
                 refused(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
             moves, h, _ = self.plan(parameters, leaf, indices)
+            steps = np.broadcast_to(h, x.shape)
+            refused(
+                ~np.isfinite(x[:, np.newaxis] + moves).all(axis=1),
+                f"= {{x}} leaves the range of {x.dtype} with the step {{h:.3g}}; pass a smaller h "
+                "or a dtype of larger range",
+                steps,
+            )
             refused(
                 x + moves[:, 0] == x,
                 "= {x} does not move by the step {h:.3g}: x + h == x in " + str(x.dtype) + "; pass "
                 "a larger h, wider bounds or a more precise dtype",
-                np.broadcast_to(h, x.shape),
+                steps,
             )
 
 
@@ -212,7 +226,8 @@ def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
     return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 
-def _all_move(x: Array, h: float) -> bool:
-    """Tell whether all of x is finite and moves by h: one look at the largest entry."""
+def _all_move(x: Array, h: float, farthest: float) -> bool:
+    """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
     largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
-    return math.isfinite(largest) and bool(largest + x.dtype.type(h) != largest)
+    number = x.dtype.type
+    return bool(np.isfinite(largest + number(farthest)) and largest + number(h) != largest)

@@ -61,9 +61,12 @@ class Parameters:
     """
 
     def __init__(self, x: Any, name: str = "x") -> None:
-        self.x = _writable(x, name)
-        named = dict(_walk(self.x, name))
-        self._names, self.leaves = list(named), list(named.values())
+        try:
+            self.x = _writable(x, name)
+        except RecursionError:
+            raise ValueError(f"{name} must not be nested so deep, or within itself") from None
+        named = list(_walk(self.x, name))  # no dict: keys may differ and look the same
+        self._names, self.leaves = [name for name, _ in named], [leaf for _, leaf in named]
         self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
         self.size = self._starts[-1]
         dtypes = {leaf.dtype for leaf in self.leaves}
@@ -141,7 +144,8 @@ class Parameters:
         """Return copies of the arrays of `value`, which has the structure and the shapes of x."""
         # An empty list is an array here, where x is one.
         empty = isinstance(value, list | tuple) and not value and not _is_structure(self.x)
-        given = dict(_walk(np.array(value) if empty else value, "x", np.array))
+        plain = np.array(value) if empty else value
+        given = dict(_walk(plain, "x", lambda side: _array(side, argument)))
         if set(given) != set(self._names):
             raise ValueError(
                 f"{argument} must have the structure of x, {', '.join(self._names)}; got "
@@ -170,12 +174,13 @@ class Parameters:
 
     def _alike(self, value: Any, argument: str, wanted: str) -> list[Any]:
         """Return the arrays of a structure like `x`."""
-        given = dict(_walk(value, "x", np.asarray))
-        if list(given) != self._names:
+        given = list(_walk(value, "x", lambda side: _array(side, argument)))
+        names = [name for name, _ in given]
+        if names != self._names:
             raise ValueError(
-                f"{argument} must {wanted}, {', '.join(self._names)}; got {', '.join(given)}"
+                f"{argument} must {wanted}, {', '.join(self._names)}; got {', '.join(names)}"
             )
-        return list(given.values())
+        return [side for _, side in given]
 
 
 def entries(leaf: Array) -> Any:
@@ -184,14 +189,16 @@ def entries(leaf: Array) -> Any:
     return np.asarray(leaf).reshape(-1).data if plain else leaf.flat
 
 
-def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
+def _array(x: Any, name: str) -> Array:
+    """Return a new array of `x`; what no array can be made of is refused under that name."""
     try:
-        value = np.asarray(value)
-    except ValueError:
-        raise ValueError(
-            f"{argument} must be a number or have the shape of x, {shape}; got rows of different "
-            "lengths"
-        ) from None
+        return np.array(x)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be an array of numbers, got {x!r}: {error}") from error
+
+
+def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
+    value = _array(value, argument)
     if value.dtype.kind not in "iuf":
         raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
     if value.ndim == 0:
@@ -246,7 +253,11 @@ def _rebuild(x: Any, pieces: Iterator[Any], deep: bool = True) -> Any:
 
 
 def _writable_array(x: Any, name: str) -> Array:
-    array = x if isinstance(x, np.ndarray) else np.array(x)
+    array = x if isinstance(x, np.ndarray) else _array(x, name)
+    if isinstance(array, np.ma.MaskedArray | np.matrix):
+        # Their `flat` is no row of numbers.
+        got = type(array).__name__
+        raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
     if array.dtype.kind == "c":
         raise TypeError(
             f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "

@@ -1,11 +1,20 @@
 """Downloads, from a server on this machine that misbehaves in every way that mirrors do."""
 
+import ctypes
+import gzip
 import hashlib
+import json
 import os
+import resource
 import socket
+import ssl
+import subprocess
 import sys
 import threading
+import time
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +23,8 @@ from fastgrad.datasets import fetch as fetch_module
 from fastgrad.datasets.fetch import FILES, Source, fetch
 
 CONTENT = {name: name.encode() * 100 for name in FILES}
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+BOMB = gzip.compress(bytes(2**26), 9)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,9 +35,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((manner, name))
         getattr(self, f"send_{manner}")(CONTENT[name])
 
-    def send_good(self, content, *, length=None):
+    def send_good(self, content, *, length=None, **headers):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -59,6 +72,38 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(256):  # endless enough: 16 times the bound of the tests
             self.wfile.write(bytes(2**16))
 
+    def send_drip(self, content):
+        self.send_good(b"", length=len(content))
+        for _ in range(200):
+            self.wfile.write(b"x")
+            if self.server.release.wait(0.02):
+                return
+
+    def send_bomb(self, content):
+        self.send_good(BOMB, Content_Encoding="gzip")
+
+    def send_bombs(self, content):
+        self.send_good(gzip.compress(BOMB), Content_Encoding="gzip, gzip")
+
+    def send_elsewhere(self, content):
+        self.send_response(302)
+        self.send_header("Location", CERTIFICATE.as_uri())
+        self.end_headers()
+
+    def send_named(self, content):
+        self.send_good(content, Content_Disposition="attachment; filename=../../outside")
+
+    def send_nonsense(self, content):
+        self.send_good(content, length="many")
+
+    def send_third(self, content):
+        asked = self.server.requests.count(tuple(self.path.split("/")[1:]))
+        self.send_good(content) if asked == 3 else self.send_error(503)
+
+    def send_together(self, content):
+        self.server.both.wait(30)
+        self.send_good(content)
+
     def log_message(self, *args):
         pass
 
@@ -75,14 +120,17 @@ def server(monkeypatch, tmp_path):
         monkeypatch.setenv(variable, "127.0.0.1")
     monkeypatch.setenv("FASTGRAD_DATA_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch_module, "TIMEOUT", (0.3, 0.3))
+    monkeypatch.setattr(fetch_module, "WAITS", ())
     with Server(("127.0.0.1", 0), Handler) as server:
         server.requests, server.release = [], threading.Event()
+        server.both = threading.Barrier(2)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield SimpleNamespace(
             url=f"http://127.0.0.1:{server.server_port}",
             requests=server.requests,
             cache=tmp_path / "cache",
+            http=server,
         )
         server.release.set()
         server.shutdown()
@@ -128,11 +176,16 @@ def test_the_second_call_makes_no_request(server, use):
     assert server.requests == []
 
 
-@pytest.mark.parametrize(
-    "manner", ["truncated", "short", "other", "500", "404", "hang", "stall", "endless"]
-)
+BAD = [
+    "truncated", "short", "other", "500", "404", "hang", "stall", "endless", "drip", "bomb",
+    "bombs", "elsewhere", "nonsense",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("manner", BAD)
 def test_a_bad_mirror_is_passed_over(server, use, monkeypatch, manner):
     monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(fetch_module, "MAX_SECONDS", 0.3)
     use(manner, "good")
     assert_complete(fetch("mnist"), server)
     tried = [mirror for mirror, name in server.requests if name == FILES[0]]
@@ -163,9 +216,10 @@ def test_one_error_names_every_address_and_what_to_do(server, use, closed_port):
     assert "data_dir=" in lines[6]
 
 
-@pytest.mark.parametrize("manner", ["truncated", "short", "other", "500", "stall", "endless"])
+@pytest.mark.parametrize("manner", BAD)
 def test_nothing_half_written_stays(server, use, monkeypatch, manner):
     monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(fetch_module, "MAX_SECONDS", 0.3)
     use(manner)
     with pytest.raises(OSError, match="every mirror failed"):
         fetch("mnist")
@@ -179,11 +233,77 @@ def test_an_endless_answer_is_cut_at_the_bound(server, use, monkeypatch):
         fetch("mnist")
 
 
+def test_an_answer_that_drips_is_cut_when_its_time_is_over(server, use, monkeypatch):
+    monkeypatch.setattr(fetch_module, "MAX_SECONDS", 0.3)
+    use("drip")
+    start = time.monotonic()
+    with pytest.raises(OSError, match=r"took longer than 0\.3 seconds"):
+        fetch("mnist")
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("manner", ["bomb", "bombs"])
+def test_what_calls_itself_packed_is_not_unpacked(server, use, monkeypatch, manner):
+    monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)  # unpacked, it would be longer
+    use(manner)
+    tracemalloc.start()
+    try:
+        with pytest.raises(OSError, match="does not match"):
+            fetch("mnist")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**24  # one of them is 2**26 bytes long, of which 2**16 travel
+
+
+def test_when_all_mirrors_fail_they_are_asked_again_later_and_later(server, use, monkeypatch):
+    waits = []
+    monkeypatch.setattr(fetch_module, "WAITS", (1.0, 4.0))
+    monkeypatch.setattr(fetch_module.time, "sleep", waits.append)
+    use("500", "third")
+    assert_complete(fetch("mnist"), server)
+    assert waits == [1.0, 4.0] * len(FILES)
+    asked = [manner for manner, name in server.requests if name == FILES[0]]
+    assert asked == ["500", "third"] * 3
+
+
+def test_it_gives_up_in_the_end_without_waiting_once_more(server, use, monkeypatch):
+    waits = []
+    monkeypatch.setattr(fetch_module, "WAITS", (1.0, 4.0))
+    monkeypatch.setattr(fetch_module.time, "sleep", waits.append)
+    use("500", "404")
+    with pytest.raises(OSError, match=r"asked 3 time\(s\)"):
+        fetch("mnist")
+    assert waits == [1.0, 4.0]
+    assert len(server.requests) == 6
+
+
+def test_no_answer_says_where_its_file_goes(server, use):
+    use("named")
+    assert_complete(fetch("mnist"), server)
+    assert os.listdir(server.cache.parent) == ["cache"]
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_certificate_that_nobody_vouches_for_is_refused(server, use, monkeypatch, trusted):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    use(f"{server.url.replace('http', 'https')}/good/")
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        assert_complete(fetch("mnist"), server)
+    else:
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch("mnist")
+        assert server.requests == []
+
+
 def test_ctrl_c_leaves_nothing_half_written(server, use, monkeypatch):
-    def interrupt(self, data):
+    def interrupt(self, count):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch_module._CappedFile, "write", interrupt)
+    monkeypatch.setattr(fetch_module.tqdm, "update", interrupt)
     use("good", "good")
     with pytest.raises(KeyboardInterrupt):
         fetch("mnist")
@@ -219,25 +339,55 @@ def test_a_cache_that_cannot_be_made_is_named(server, use, monkeypatch, tmp_path
     assert server.requests == []
 
 
-def test_a_full_disk_is_not_blamed_on_the_mirror(server, use, monkeypatch):
-    def full(self, data):
-        raise OSError(28, "No space left on device")
+def start(server, *manners, **options):
+    """Start a process that fetches; `options` are those of `subprocess.Popen`."""
+    script = (
+        "import json, sys\n"
+        "from fastgrad.datasets import fetch as module\n"
+        "mirrors, hashes = json.loads(sys.argv[1])\n"
+        "module.SOURCES['mnist'] = module.Source(mirrors, hashes)\n"
+        "module.fetch('mnist')\n"
+    )
+    mirrors = [f"{server.url}/{manner}/" for manner in manners]
+    hashes = [hashlib.sha256(CONTENT[name]).hexdigest() for name in FILES]
+    command = [sys.executable, "-c", script, json.dumps([mirrors, hashes])]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
 
-    monkeypatch.setattr(fetch_module._CappedFile, "write", full)
-    use("good", "good")
-    with pytest.raises(OSError, match=r"cannot keep .* No space left"):
-        fetch("mnist")
-    assert len(server.requests) == 1
+
+def test_two_processes_at_once_both_have_every_file(server):
+    processes = [start(server, "together") for _ in range(2)]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert server.requests == [("together", name) for name in FILES for _ in range(2)]
+    assert_complete([server.cache / "mnist" / name for name in FILES], server)
 
 
-def test_a_read_only_cache_is_named(server, use):
-    use("good")
+def test_a_full_disk_is_not_blamed_on_the_mirror(server):
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    _, error = start(server, "good", "good", preexec_fn=fill).communicate()
+    *_, last = error.strip().splitlines()
+    assert last.startswith(f"OSError: cannot keep {FILES[0]} in the cache folder {server.cache}")
+    assert "File too large" in last
+    assert "data_dir=" in last
+    assert server.requests == [("good", FILES[0])]
+    assert os.listdir(server.cache / "mnist") == []
+
+
+def test_a_read_only_cache_is_named(server):
+    def obey():
+        # Root may write everywhere unless it lays down that right: PR_CAPBSET_DROP, and
+        # CAP_DAC_OVERRIDE.
+        ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+
     server.cache.mkdir()
     server.cache.chmod(0o500)
-    if os.access(server.cache, os.W_OK):
-        pytest.skip("this user may write everywhere")
-    with pytest.raises(OSError, match=r"cannot keep .* FASTGRAD_DATA_DIR"):
-        fetch("mnist")
+    _, error = start(server, "good", preexec_fn=obey).communicate()
+    *_, last = error.strip().splitlines()
+    assert last.startswith(f"OSError: cannot keep {FILES[0]} in the cache folder {server.cache}")
+    assert "FASTGRAD_DATA_DIR" in last
+    assert server.requests == []
 
 
 def test_a_complete_cache_needs_no_right_to_write(server, use, monkeypatch):

@@ -12,7 +12,16 @@ import fastgrad
 HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_typing", "_version"},
-    {"_blas", "_jit", "_scratch", "_files", "_generators", "sparsity", "datasets"},
+    {
+        "_blas",
+        "_jit",
+        "_scratch",
+        "_files",
+        "_generators",
+        "_shared_memory",
+        "sparsity",
+        "datasets",
+    },
     {
         "stencils",
         "series",

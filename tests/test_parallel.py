@@ -17,7 +17,7 @@ import pytest
 import threadpoolctl
 from tolerances import TRUNCATION
 
-from fastgrad import numerical_gradient
+from fastgrad import _shared_memory, numerical_gradient
 
 BACKENDS = ["processes", "threads", "threading", "multiprocessing"]
 TESTS = Path(__file__).parent
@@ -43,6 +43,20 @@ def test_the_bits_are_those_of_one_worker(backend):
     before = x.tobytes()
     assert same(in_workers(f, x, backend=backend), numerical_gradient(f, x))
     assert x.tobytes() == before
+
+
+@pytest.mark.usefixtures("always")
+def test_what_is_shared_with_processes_leaves_no_folders():
+    shared = Path(_shared_memory.FOLDER)
+    if not os.access(shared, os.W_OK):
+        pytest.skip("no shared memory here")
+    data = np.ones(2**18)  # 2 MiB: too large for joblib to send through a pipe
+    folders = []
+    for i in range(4):
+        in_workers(lambda x, i=i: float(x @ x + data[i]), np.ones(5), backend="processes")
+        folders.append(len(list(shared.glob(f"joblib_memmapping_folder_{os.getpid()}_*"))))
+    # The last folder may be removed a moment later; none may be forgotten.
+    assert folders[-1] <= folders[0] + 1
 
 
 @pytest.mark.usefixtures("always")

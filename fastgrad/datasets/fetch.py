@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 FILES = (
     "train-images-idx3-ubyte.gz",
@@ -55,8 +57,13 @@ SOURCES = {
 CACHE_VARIABLE = "FASTGRAD_DATA_DIR"
 # Seconds to connect, and between two packets: never for the whole of a slow download.
 TIMEOUT = (10.0, 30.0)
-# The largest of the eight files has 26 MB: an answer without end must not fill the disk.
+# The largest of the eight files has 26 MB: an answer without end must not fill the disk, nor one
+# that drips keep its caller for ever.
 MAX_BYTES = 64 * 2**20
+MAX_SECONDS = 3600.0
+# Seconds to wait when all mirrors have failed, before each of them is tried again.
+WAITS = (1.0, 4.0)
+_CHUNK = 2**16
 
 
 def fetch(dataset: str) -> list[Path]:
@@ -97,35 +104,59 @@ def _pooch() -> ModuleType:
 
 def _fetch_file(name: str, sha256: str, mirrors: tuple[str, ...], folder: Path) -> Path:
     from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
 
-    failures = []
-    for mirror in mirrors:
-        url = mirror + name
-        try:
-            # It writes beside the target, and moves the file only when the hash is right.
-            return Path(_pooch().retrieve(url, sha256, name, folder, downloader=_download))
-        except (RequestException, ValueError) as error:
-            failures.append(f"  {url}: {error}")
-        except OSError as error:
-            raise OSError(
-                f"cannot keep {name} in the cache folder {folder}: {error}; set {CACHE_VARIABLE} "
-                "to a folder that you may write, or pass data_dir= with the four files"
-            ) from error
+    for wait in (*WAITS, None):
+        failures = []
+        for mirror in mirrors:
+            url = mirror + name
+            try:
+                # It writes beside the target, and moves the file only when the hash is right.
+                return Path(_pooch().retrieve(url, sha256, name, folder, downloader=_download))
+            except (RequestException, HTTPError, ValueError) as error:
+                failures.append(f"  {url}: {error}")
+            except OSError as error:
+                raise OSError(
+                    f"cannot keep {name} in the cache folder {folder}: {error}; set "
+                    f"{CACHE_VARIABLE} to a folder that you may write, or pass data_dir= with the "
+                    "four files"
+                ) from error
+        if wait is not None:
+            time.sleep(wait)
     raise OSError(
-        f"cannot download {name} to {folder}, every mirror failed:\n" + "\n".join(failures) + "\n"
-        "Try again later, or pass data_dir= with a folder that holds the four files"
+        f"cannot download {name} to {folder}, every mirror failed, asked {len(WAITS) + 1} time(s):"
+        + "\n".join(["", *failures])
+        + "\nTry again later, or pass data_dir= with a folder that holds the four files"
     )
 
 
 def _download(url: str, output_file: str, pooch: Any) -> None:
+    """Write to a file what the server sends, byte for byte, within `MAX_BYTES` and `MAX_SECONDS`.
+
+    Pooch's own downloader unpacks what calls itself packed, in memory and without a bound, and has
+    no limit of time.
+    """
+    import requests
+
+    until = time.monotonic() + MAX_SECONDS
+    headers = {"Accept-Encoding": "identity"}
+    with (
+        requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response,
+        Path(output_file).open("wb") as file,
+        _bar(response.headers.get("Content-Length", "0")) as bar,
+    ):
+        response.raise_for_status()
+        # read1 hands over what is there: it does not wait for a full chunk from who sends a byte
+        # now and then.
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            if file.tell() + len(chunk) > MAX_BYTES:
+                raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
+            if time.monotonic() > until:
+                raise ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds")
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _bar(length: str) -> tqdm:
     at_terminal = sys.stderr is not None and sys.stderr.isatty()
-    download = _pooch().HTTPDownloader(progressbar=at_terminal, chunk_size=2**16, timeout=TIMEOUT)
-    with _CappedFile(output_file, "wb") as file:
-        download(url, file, pooch)
-
-
-class _CappedFile(io.FileIO):
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > MAX_BYTES:
-            raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
-        return super().write(data)
+    return tqdm(total=int(length), unit="B", unit_scale=True, disable=not at_terminal)

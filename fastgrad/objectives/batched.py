@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import explain
+from fastgrad.objectives.values import explain, returned
 
 BATCH_BYTES = 2**26
 """Memory for the points of one batch, 64 MiB."""
@@ -106,7 +106,7 @@ class Batched(BlackBox):
         self.steps.combine(plan, values, out, self.value)
 
     def _values(self, batch: Array) -> Floats:
-        values = np.asarray(self.f(batch))
+        values = returned(self.f(batch))
         shape = values.shape[1:] if self.shape is None else self.shape
         if values.shape != (len(batch), *shape) or values.dtype.kind not in "iuf":
             one = f"an array of shape {shape}" if shape else "one real number"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._typing import Array
+
 
 def number(value: Any) -> float:
     """Return the number that f returned, also out of an array of one element.
@@ -44,7 +46,7 @@ def complex_number(value: Any) -> complex:
 
 def _single(value: Any, kinds: str, refusal: str) -> Any:
     """Return the one number, of these kinds of dtype, that a value holds."""
-    array = np.asarray(value)
+    array = returned(value)
     if array.dtype.kind not in kinds:
         raise TypeError(
             refusal.format(type(value).__name__ if array.dtype.kind == "O" else array.dtype)
@@ -55,6 +57,14 @@ def _single(value: Any, kinds: str, refusal: str) -> Any:
             "sum or one element"
         )
     return array.item()
+
+
+def returned(value: Any) -> Array:
+    """Return what f returned as an array; of objects where NumPy makes no other of it."""
+    try:
+        return np.asarray(value)
+    except (ValueError, OverflowError):  # lists of different lengths, say
+        return np.array(None)
 
 
 def not_finite(value: complex, where: str, f: str = "f") -> FloatingPointError:
