@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastgrad import STENCILS, Stencil, numerical_gradient
+from fastgrad.checkpoints import Checkpoint, read, write
 from fastgrad.datasets.idx import read_idx
 
 
@@ -67,6 +68,16 @@ def from_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
         return read(path)
 
     return call
+
+
+def checkpoint() -> bytes:
+    """Return a checkpoint of two steps."""
+    params = {"W1": np.ones((3, 2)), "b1": np.ones(2), "W2": np.ones((2, 2)), "b2": np.ones(2)}
+    history = {"loss": np.array([0.7, 0.6]), "evaluated": np.array([0, 1])}
+    state = np.random.Generator(np.random.PCG64(0)).bit_generator.state
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Checkpoint(2, params, history, dict(state), {"h": 1e-4}, 0.1)
+        return write(folder, kept).read_bytes()
 
 
 def idx(*shape: int) -> bytes:
@@ -122,9 +133,9 @@ ODD: list[Callable[[], Any]] = [
 numbers = st.integers() | st.floats() | st.booleans() | st.complex_numbers()
 plain = st.none() | numbers | st.text(max_size=3) | st.binary(max_size=3)
 odd = st.sampled_from(ODD).map(lambda make: make())
-junk = st.recursive(
-    plain | odd, lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner), max_leaves=4
-)
+junk = plain | odd
+for _ in range(2):  # lists of lists, and beside them what stands in them
+    junk = junk | st.lists(junk, max_size=3) | st.tuples(junk, junk)
 shapes = hnp.array_shapes(min_dims=0, min_side=0, max_side=3)
 arrays = st.sampled_from(["f2", "f4", "f8", ">f8", "g", "i4", "?", "c16", "M8[s]", "S2"]).flatmap(
     lambda dtype: hnp.arrays(dtype, shapes)
@@ -238,6 +249,7 @@ TARGETS = {
     "read_idx": Target(
         damaged(idx(3, 4, 5), idx(60), idx(1, 1, 1)), from_file(_read_both), (ValueError,)
     ),
+    "checkpoint": Target(damaged(checkpoint()), from_file(read), (ValueError,)),
     "numerical_gradient": Target(
         calls, differentiate, (TypeError, ValueError, FloatingPointError, OwnError)
     ),

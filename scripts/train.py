@@ -321,7 +321,7 @@ def _write(
     from matplotlib import pyplot
 
     with replacing(folder / "params.npz") as file:
-        np.savez(file, allow_pickle=False, **net.params)
+        np.savez(file, **net.params)
     with replacing(folder / "config.json", "w") as file:
         json.dump(config, file, indent=2)
     title = f"{options.dataset}, {options.method}, {config['timing']['seconds']:.1f} s"
