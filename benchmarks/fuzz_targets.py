@@ -133,9 +133,9 @@ ODD: list[Callable[[], Any]] = [
 numbers = st.integers() | st.floats() | st.booleans() | st.complex_numbers()
 plain = st.none() | numbers | st.text(max_size=3) | st.binary(max_size=3)
 odd = st.sampled_from(ODD).map(lambda make: make())
-junk = plain | odd
-for _ in range(2):  # lists of lists, and beside them what stands in them
-    junk = junk | st.lists(junk, max_size=3) | st.tuples(junk, junk)
+junk: st.SearchStrategy[Any] = st.deferred(
+    lambda: plain | odd | st.lists(junk, max_size=2) | st.tuples(junk)
+)
 shapes = hnp.array_shapes(min_dims=0, min_side=0, max_side=3)
 arrays = st.sampled_from(["f2", "f4", "f8", ">f8", "g", "i4", "?", "c16", "M8[s]", "S2"]).flatmap(
     lambda dtype: hnp.arrays(dtype, shapes)

@@ -320,8 +320,9 @@ def _write(
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    params: dict[str, Any] = net.params
     with replacing(folder / "params.npz") as file:
-        np.savez(file, **net.params)
+        np.savez(file, **params)
     with replacing(folder / "config.json", "w") as file:
         json.dump(config, file, indent=2)
     title = f"{options.dataset}, {options.method}, {config['timing']['seconds']:.1f} s"
