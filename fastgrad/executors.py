@@ -166,9 +166,9 @@ class Executor:
             _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
-        options["temp_folder"] = _shared_memory.folder()
         if self.backend == THREADS:
             return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
+        options["temp_folder"] = _shared_memory.folder()
         with contextlib.suppress(ValueError):  # Some backends hand their results over at the end.
             parallel = Parallel(**options, return_as="generator_unordered")
             results: Iterator[Any] = parallel((call, given, {}) for call, given in tasks)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastgrad import executors
 from fastgrad._typing import Array
+from fastgrad.arguments import check, with_args
 from fastgrad.check_report import CheckReport
 from fastgrad.comparison import check_tolerances, compare
 from fastgrad.gradient import numerical_gradient
@@ -92,10 +93,7 @@ def check_gradient(
     >>> print(check_gradient(lambda x: np.sum(x**2), x, lambda x: -2 * x).diagnosis)
     x: 3 of 3 entries differ, wrong sign: the gradient is the right one times -1
     """
-    if not callable(f):
-        raise TypeError(f"f must be callable, got {f!r}")
-    if not isinstance(args, tuple):
-        raise TypeError(f"args must be a tuple, got {args!r}; for one argument pass (argument,)")
+    check(f, args, "raise")
     check_tolerances(rtol, atol)
     executors.choose(workers, backend)
     parameters, formula = Parameters(x), named(stencil)
@@ -104,7 +102,7 @@ def check_gradient(
     used = steps.used(parameters)
     label = f"h = {used:g}" if isinstance(used, float) else "h of each coordinate"
     return compare(
-        lambda x: f(x, *args),
+        with_args(args, f),
         parameters,
         given,
         lambda h: numerical_gradient(

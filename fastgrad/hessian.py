@@ -14,6 +14,7 @@ from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.second_order import SecondOrder
 from fastgrad.stencils import CENTRAL
+from fastgrad.step_sizes import taken
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
@@ -116,8 +117,8 @@ def hessian(
 
 def second_steps(parameters: Parameters) -> Any:
     """Return the default steps of second derivatives, as they are taken, in the structure of x."""
-    taken = [np.empty(0)]
+    steps = [np.empty(0)]
     for x in parameters.leaves:
         h = np.finfo(x.dtype).eps ** 0.25 * np.maximum(1, np.abs(x))
-        taken.append(((x + h.astype(x.dtype)) - x).reshape(-1))
-    return parameters.assemble(np.concatenate(taken))
+        steps.append(taken(x, h).reshape(-1))
+    return parameters.assemble(np.concatenate(steps))

@@ -66,7 +66,7 @@ class StepSizes:
             return np.full(len(x), self.one or BOOK_STEP)
         else:
             h = np.cbrt(np.finfo(x.dtype).eps) * np.maximum(1, np.abs(x))
-        return h if x.dtype.itemsize >= 8 else _taken(x, h)
+        return h if x.dtype.itemsize >= 8 else taken(x, h)
 
     def check(self, parameters: Parameters) -> None:
         """Raise if a coordinate or its step is no finite number, or the step is not above 0."""
@@ -109,7 +109,7 @@ def _positive(value: Any, wanted: str) -> float:
     return step
 
 
-def _taken(x: Array, h: Array) -> Floats:
+def taken(x: Array, h: Array) -> Floats:
     """Return the steps that are taken once x + h has been rounded; h where that is no step."""
-    taken: Floats = ((x + h.astype(x.dtype)) - x).astype(float)
-    return np.where((taken > 0) & np.isfinite(taken), taken, h)
+    rounded: Floats = ((x + h.astype(x.dtype)) - x).astype(float)
+    return np.where((rounded > 0) & np.isfinite(rounded), rounded, h)
