@@ -118,22 +118,23 @@ class Steps:
             f(x), where a formula needs it; of a shape that goes with that of `out`.
         """
         outputs = values.shape[1:]
-        if len(self.formulas) == 1:
-            formula: Any = 0
-            columns = values.reshape(len(out), self.weights.shape[1], *outputs)
-        else:
-            formula = plan.which
-            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
-            columns[self.evaluated(plan, len(out))] = values
         # The weight of a coordinate is that of all its outputs.
         beside = (slice(None),) + (np.newaxis,) * len(outputs)
-        weights = np.atleast_2d(self.weights[formula])
+        columns: Any
+        if len(self.formulas) == 1:
+            columns = values.reshape(len(out), self.weights.shape[1], *outputs).swapaxes(0, 1)
+            weights, centers = self.weights[0], self._centers[0]
+        else:
+            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
+            columns[self.evaluated(plan, len(out))] = values
+            columns = columns.swapaxes(0, 1)
+            weights = self.weights.T[:, plan.which][(slice(None), *beside)]
+            centers = np.array(self._centers)[plan.which][beside]
         # Term by term, as the formula is written: a matrix product would round differently.
-        totals = weights[:, 0][beside] * columns[:, 0]
-        for k in range(1, columns.shape[1]):
-            totals += weights[:, k][beside] * columns[:, k]
+        totals = weights[0] * columns[0]
+        for weight, column in zip(weights[1:], columns[1:], strict=True):
+            totals += weight * column
         if self.needs_value:
-            centers = np.atleast_1d(np.array(self._centers)[formula])[beside]
             totals += np.where(centers, centers * value, 0.0)
         out[:] = totals / plan.h[beside]
 
@@ -175,10 +176,10 @@ class Steps:
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
         farthest = self._step * max(map(abs, self.formulas[0].offsets))
-        # What overflows is refused in words.
-        with np.errstate(over="ignore", invalid="ignore"):
-            leaves = parameters.leaves
-            if not all([self.uniform(x) and _all_move(x, self._step, farthest) for x in leaves]):
+        leaves = parameters.leaves
+        if not all([self.uniform(x) and _all_move(x, self._step, farthest) for x in leaves]):
+            # What overflows is refused in words.
+            with np.errstate(over="ignore", invalid="ignore"):
                 self._validate_each(parameters)
 
     def _validate_each(self, parameters: Parameters) -> None:
@@ -230,4 +231,5 @@ def _all_move(x: Array, h: float, farthest: float) -> bool:
     """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
     largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
     number = x.dtype.type
-    return bool(np.isfinite(largest + number(farthest)) and largest + number(h) != largest)
+    room = float(np.finfo(number).max) - farthest
+    return bool(largest <= room and largest + number(h) != largest)

@@ -20,7 +20,7 @@ FLOAT64 = np.dtype(float)
 PIECE = 1024
 """Coordinates that are planned at a time, at most: memory stays flat."""
 
-PIECE_SECONDS = 0.1
+PIECE_SECONDS = 0.2
 
 
 class Parameters:
