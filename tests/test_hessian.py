@@ -14,7 +14,7 @@ from numpy.polynomial.polynomial import polyder, polyval3d
 from scipy import optimize
 from tolerances import SECOND, SECOND_BOUNDED, second_rounding
 
-from fastgrad import STENCILS, hessian, hessian_vector_product
+from fastgrad import STENCILS, directional_derivative, hessian, hessian_vector_product
 
 ROSENBROCK = functions_of_x.rosenbrock
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3)
@@ -194,6 +194,18 @@ def test_numdifftools_agrees():
         # The sixth derivatives are below 10, the formulas' constants below 4.
         allowed = second_rounding(2.0, info.step, weights=weights) + 40 * info.step.max() ** 4
         np.testing.assert_allclose(H, expected, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize(("derivative", "expected"), [
+    (lambda f, x, **options: hessian(f, x, 0.5, **options), 2 * np.eye(2)),
+    (lambda f, x, **options: hessian_vector_product(f, x, [1, 1], 0.5, **options), [2.0, 2.0]),
+    (lambda f, x, **options: directional_derivative(f, x, [1, 1], 0.5, **options), 2.0),
+])  # fmt: skip
+def test_the_bounds_that_an_error_suggests_are_taken(derivative, expected):
+    x, f = np.array([0.0, 1.0]), lambda x: float(x @ x) if (x >= 0).all() else np.nan
+    with pytest.raises(FloatingPointError, match="set bounds"):
+        derivative(f, x)
+    np.testing.assert_array_equal(derivative(f, x, bounds=(0.0, np.inf)), expected)
 
 
 def test_a_narrow_box_shortens_the_steps():
