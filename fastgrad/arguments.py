@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from fastgrad.structures import Parameters
 
@@ -28,6 +30,18 @@ def compiled(f: object) -> bool:
     """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
     dispatcher = sys.modules.get("numba.core.dispatcher")
     return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+
+
+def default_backend(f: object) -> Literal["threads", "processes"]:
+    """Return where `f` runs best in parallel: compiled code holds no lock."""
+    return "threads" if compiled(f) else "processes"
+
+
+def one_array(parameters: Parameters, batched: object) -> None:
+    """Refuse a structure of arrays where a batch of points has to be one array."""
+    if batched and not isinstance(parameters.x, np.ndarray):
+        got = type(parameters.x).__name__
+        raise TypeError(f"x must be one array where batched=True, got a {got}")
 
 
 def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Callable[[Any], Any]:

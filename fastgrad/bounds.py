@@ -6,12 +6,13 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.stencils import Stencil, moves
+from fastgrad.step_sizes import refuse
 from fastgrad.structures import Parameters
 
+Pairs = list[tuple[Floats, Floats]]
 
-def pairs(
-    parameters: Parameters, bounds: tuple[object, object] | None
-) -> list[tuple[Floats, Floats]] | None:
+
+def pairs(parameters: Parameters, bounds: tuple[object, object] | None) -> Pairs | None:
     """Return the lower and the upper bounds of each leaf as flat arrays."""
     if bounds is None:
         return None
@@ -23,46 +24,77 @@ def pairs(
     return list(zip(*sides, strict=True))
 
 
+def check_inside(parameters: Parameters, bounds: Pairs) -> None:
+    """Raise if a coordinate lies outside its bounds."""
+    for leaf, indices, where in parameters.pieces(range(parameters.size)):
+        x = parameters.leaves[leaf].flat[indices.start : indices.stop]
+        lower, upper = (side[indices.start : indices.stop] for side in bounds[leaf])
+        outside = ~((x >= lower) & (x <= upper))
+        refuse(parameters, where.start, x, outside, "must lie within its bounds, got {x}")
+
+
+def rounded(bounds: Pairs, leaves: list[Array]) -> list[tuple[Array, Array]]:
+    """Return bounds in the shapes and the precisions of the arrays, never further out."""
+    return [
+        (_inwards(lower, x, np.inf), _inwards(upper, x, -np.inf))
+        for (lower, upper), x in zip(bounds, leaves, strict=True)
+    ]
+
+
+def _inwards(bound: Floats, x: Array, inner: float) -> Array:
+    with np.errstate(over="ignore"):
+        near = bound.astype(x.dtype)
+    further = near < bound if inner > 0 else near > bound
+    return np.where(further, np.nextafter(near, x.dtype.type(inner)), near).reshape(x.shape)
+
+
 def fit(
     formulas: tuple[Stencil, ...],
-    x: Array,
+    between: tuple[Array, Array],
     h: Floats,
     which: Integers,
     lower: Floats,
     upper: Floats,
 ) -> None:
-    """Change `h` and `which` where the first formula would leave the bounds."""
-    free = np.zeros(len(x), bool)
+    """Change `h` and `which` where the first formula would leave the bounds.
+
+    It stays within them from every x `between` the lowest and the highest.
+    """
+    lowest, highest = between
+    free = np.zeros(len(h), bool)
     for k, formula in enumerate(formulas):
-        fits = ~free & _inside(x, h, formula, lower, upper)
+        fits = ~free & _inside(lowest, highest, h, formula, lower, upper)
         which[fits] = k
         free |= fits
     tight = np.flatnonzero(~free)
     if not len(tight):
         return
     # No formula fits: take the one that keeps the largest part of the step.
-    inner, lower, upper = x[tight].astype(float), lower[tight], upper[tight]
-    room = np.stack([_room(inner, formula, lower, upper) for formula in formulas])
+    below, above = lowest[tight] - lower[tight], upper[tight] - highest[tight]
+    room = np.stack([_room(below, above, formula) for formula in formulas])
     which[tight] = room.argmax(axis=0)
     # Rounding x + h must not cross the bound.
-    slack = 4 * float(np.finfo(x.dtype).eps) * np.abs(inner)
+    farthest = np.maximum(np.abs(lowest[tight]), np.abs(highest[tight])).astype(float)
+    slack = 4 * float(np.finfo(lowest.dtype).eps) * farthest
     h[tight] = np.maximum(room.max(axis=0) * (1 - 1e-6) - slack, 0.0)
 
 
-def _inside(x: Array, h: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Array:
+def _inside(
+    lowest: Array, highest: Array, h: Floats, formula: Stencil, lower: Floats, upper: Floats
+) -> Array:
     """Tell where all points of the formula lie within the bounds."""
     offsets = np.array([offset for offset, _ in formula.moves])
-    points = x[:, np.newaxis] + moves(offsets, h, x.dtype)
-    inside: Array = (points.max(axis=1) <= upper) & (points.min(axis=1) >= lower)
+    ways = moves(offsets, h, lowest.dtype)
+    inside: Array = (highest + ways.max(axis=1) <= upper) & (lowest + ways.min(axis=1) >= lower)
     return inside
 
 
-def _room(x: Floats, formula: Stencil, lower: Floats, upper: Floats) -> Floats:
+def _room(below: Floats, above: Floats, formula: Stencil) -> Floats:
     """Return the largest step with which the formula stays within the bounds."""
-    above, below = max(formula.offsets), -min(formula.offsets)
-    room = np.full(len(x), np.inf)
-    if above > 0:
-        room = np.minimum(room, (upper - x) / above)
-    if below > 0:
-        room = np.minimum(room, (x - lower) / below)
+    up, down = max(formula.offsets), -min(formula.offsets)
+    room = np.full(len(above), np.inf)
+    if up > 0:
+        room = np.minimum(room, above / up)
+    if down > 0:
+        room = np.minimum(room, below / down)
     return room

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fastgrad.arguments import check, point_by_point
+from fastgrad.directions import Direction, longest_step, vector
 from fastgrad.executors import SERIAL
 from fastgrad.info import told
-from fastgrad.objectives.line import Line, direction, step
+from fastgrad.objectives.line import Line
 from fastgrad.stencils import Stencil, named
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -23,6 +24,7 @@ def directional_derivative(
     *,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
+    bounds: tuple[Any, Any] | None = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     full_output: bool = False,
 ) -> Any:
@@ -47,7 +49,11 @@ def directional_derivative(
         the default step of `numerical_gradient`: ``1e-4 / max(|v|)`` for float64, so that twice as
         long a v gives twice the derivative.
     args, stencil : optional
-        As for `numerical_gradient`.
+        As for `numerical_gradient`, without "complex".
+    bounds : tuple, optional
+        ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
+        evaluated: where the line leaves the bounds on one side, a formula of the same order looks
+        to the other, with a smaller step where not even that fits.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it.
     full_output : bool, default False
@@ -61,7 +67,8 @@ def directional_derivative(
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit, or v moves nothing at this h: f has not been evaluated then.
+        If an argument does not fit, v moves nothing at this h, or leads out of the bounds
+        forwards and backwards: f has not been evaluated then.
     FloatingPointError
         If f is not finite somewhere.
     Exception
@@ -74,8 +81,8 @@ def directional_derivative(
     Notes
     -----
     Costs two evaluations of f for "central", "forward" and "backward", four and six for
-    "five-point" and "six-point"; with `full_output` one more for those that do not use f(x). They
-    run here, one after the other.
+    "five-point" and "six-point", one more near a bound; with `full_output` one more for those that
+    do not use f(x). They are so few that they run here, one after the other, without workers.
 
     The formula is the central difference of one variable (M. Abramowitz, I. A. Stegun (eds.),
     Handbook of Mathematical Functions, 1964, 25.3.21), t.
@@ -91,14 +98,15 @@ def directional_derivative(
     check(f, args, nonfinite)
     formula = named(stencil)
     parameters = Parameters(x)
-    vector = direction(parameters, v)
+    along = vector(parameters, v)
     if h is None:
-        h = step(parameters, vector, Steps(parameters, formula, None, None).used(parameters))
+        h = longest_step(parameters, along, Steps(parameters, formula, None, None).used(parameters))
+    direction = Direction(parameters, along, formula, h, bounds)
     of_x = point_by_point(f, args, parameters)
-    line = Line(of_x, parameters, vector, formula, h, nonfinite == "keep")
+    line = Line(of_x, parameters, direction, nonfinite == "keep")
     derivative = line.derivative()[()]
     if not full_output:
         return derivative
     value = line.at_x()
     evaluations = line.evaluations + line.steps.evaluations(line.parameters)
-    return derivative, told(start, SERIAL, value=value, evaluations=evaluations, step=h)
+    return derivative, told(start, SERIAL, value=value, evaluations=evaluations, step=direction.h)

@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from fastgrad import executors
-from fastgrad.arguments import check, compiled, point_by_point, with_args
+from fastgrad.arguments import (
+    check,
+    compiled,
+    default_backend,
+    one_array,
+    point_by_point,
+    with_args,
+)
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.adaptive import Adaptive, check_rule
@@ -165,8 +170,7 @@ def numerical_gradient(
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    driven = compiled(f)
-    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
+    executor = executors.choose(workers, backend, default=default_backend(f))
     parameters = Parameters(x)
     keep = nonfinite == "keep"
     objective: Adaptive | Batched | BlackBox | ComplexStep | Jitted
@@ -178,15 +182,10 @@ def numerical_gradient(
         _check_complex(batched, bounds)
         steps = ComplexSteps(parameters, h, relative_step)
         objective = ComplexStep(with_args(args, f), parameters, steps, keep)
-    elif batched:
-        if not isinstance(parameters.x, np.ndarray):
-            raise TypeError(f"x must be one array where batched=True, got a {type(x).__name__}")
-        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
-        objective = Batched(with_args(args, f), parameters, steps, keep)
     else:
-        steps = Steps(parameters, named(stencil), h, bounds, relative_step)
-        jitted = _driven(f, parameters, args, steps, keep) if driven else None
-        objective = jitted or BlackBox(with_args(args, f), parameters, steps, keep)
+        one_array(parameters, batched)
+        steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
+        objective = by_steps(f, parameters, args, steps, keep, batched)
     vector, used = differentiate(objective, executor, progress=progress)
     gradient = parameters.assemble(vector if steps else vector["derivative"])
     if not full_output:
@@ -236,7 +235,7 @@ def grad(
     elif stencil == "complex":
         _check_complex(batched, bounds)
     else:
-        named(stencil)
+        named(stencil, "complex")
     executors.choose(workers, backend)
 
     @functools.wraps(f, assigned=("__module__",), updated=())
@@ -272,13 +271,21 @@ def _check_complex(batched: bool, bounds: object) -> None:
         )
 
 
-def _driven(
-    f: Any, parameters: Parameters, args: tuple[Any, ...], steps: Steps, keep: bool
-) -> Jitted | None:
-    """Return the objective for a compiled `f`, or None where only Python can call it."""
-    from fastgrad.objectives.jitted import Jitted, drivable
+def by_steps(
+    f: Any,
+    parameters: Parameters,
+    args: tuple[Any, ...],
+    steps: Steps,
+    keep: bool,
+    batched: bool,
+) -> Batched | BlackBox | Jitted:
+    """Return the objective for steps that are known: batched, compiled, or any other f."""
+    if batched:
+        return Batched(with_args(args, f), parameters, steps, keep)
+    if compiled(f):
+        from fastgrad.objectives.jitted import Jitted, driven
 
-    if not drivable(parameters.x):
-        return None
-    objective = Jitted(f, parameters, args, steps, keep)
-    return objective if objective.returns_number else None
+        jitted = driven(Jitted, f, parameters, args, steps, keep)
+        if jitted is not None:
+            return jitted
+    return BlackBox(with_args(args, f), parameters, steps, keep)

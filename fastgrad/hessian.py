@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastgrad import executors
-from fastgrad.arguments import check, point_by_point
+from fastgrad.arguments import check, compiled, default_backend, with_args
 from fastgrad.engine import differentiate
 from fastgrad.info import told
-from fastgrad.objectives.second_order import SecondOrder
-from fastgrad.stencils import CENTRAL
+from fastgrad.objectives.second_order import BatchedSecondOrder, SecondOrder
+from fastgrad.second_stencils import second
+from fastgrad.stencils import Stencil, named
 from fastgrad.step_sizes import taken
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
+
+if TYPE_CHECKING:
+    from fastgrad.objectives.jitted_second_order import JittedSecondOrder
 
 
 def hessian(
@@ -25,15 +29,18 @@ def hessian(
     h: Any = None,
     *,
     args: tuple[Any, ...] = (),
+    stencil: str | Stencil = "central",
     workers: int | None = None,
     backend: str | None = None,
+    batched: bool = False,
+    bounds: tuple[Any, Any] | None = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     progress: bool = False,
     full_output: bool = False,
 ) -> Any:
     """Return the second derivatives of `f` at `x` by finite differences.
 
-    On the diagonal it is ``(f(x + h_i) - 2 f(x) + f(x - h_i)) / h_i**2``, and off the diagonal
+    By default it is ``(f(x + h_i) - 2 f(x) + f(x - h_i)) / h_i**2`` on the diagonal, and off it
     ``(f(x + h_i + h_j) - f(x + h_i - h_j) - f(x - h_i + h_j) + f(x - h_i - h_j)) / (4 h_i h_j)``
     ([1]_, 25.3.23 and 25.3.26), where h_i moves coordinate i. Both have an error of second order.
 
@@ -41,19 +48,31 @@ def hessian(
     ----------
     f : callable
         ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
-        x is moved in place and put back. A function compiled by ``numba.njit`` is called point by
-        point.
+        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
+        compiled loop.
     x : ndarray of float, or number
         Where: one array of any shape. It holds the same bits after the call as before, also after
         an exception in f, Ctrl-C, or the loss of a worker.
     h : float or array of x's shape, optional
-        The steps, absolute. By default ``eps**(1/4) * max(1, |x|)`` for each coordinate, with the
-        eps of x's dtype: there truncation, h**2, and rounding, eps / h**2, are about equal.
+        The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
+        with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
+        there truncation, h**order, and rounding, eps / h**2, are about equal.
     args : tuple, optional
         Further arguments of `f`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
+        The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
+        coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
+        formula for the second derivative on the same offsets is used, and where they are too few
+        for its order, as those to one side are, on one more.
     workers, backend : int and str, optional
-        As for `numerical_gradient`, with "processes" where nothing else is said. An item of work is
-        a row of the upper triangle.
+        As for `numerical_gradient`. An item of work is a row of the upper triangle.
+    batched : bool, default False
+        `f` takes many points at once, a read-only array of shape ``(k, *x.shape)``, and returns k
+        numbers. A batch holds the points of one row of the upper triangle, or 64 MiB of them.
+    bounds : tuple, optional
+        ``(lower, upper)``, each a number or of x's shape; infinity is allowed. Nothing outside is
+        evaluated: near a bound a one-sided formula of the same order is used for the coordinate,
+        with a smaller step where not even that fits.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it.
     progress : bool, default False
@@ -81,13 +100,17 @@ def hessian(
 
     Notes
     -----
-    Costs ``1 + 2 n + 2 n (n - 1)`` evaluations of f for n coordinates. Where work is spread, one
-    more here and one in each worker. Beside the result, its upper triangle is held once more.
+    Costs ``1 + 2 n + 2 n (n - 1)`` evaluations of f for "central" and n coordinates,
+    ``1 + 2 n + n (n - 1) / 2`` for "forward" and "backward" ([2]_, 8.1), ``1 + 4 n + 8 n (n - 1)``
+    and ``1 + 6 n + 18 n (n - 1)`` for "five-point" and "six-point"; for a compiled f one more. Near
+    a bound, one more for each coordinate. Where work is spread, one more here and one in each
+    worker. Beside the result, its upper triangle is held once more.
 
     References
     ----------
     .. [1] M. Abramowitz, I. A. Stegun (eds.), Handbook of Mathematical Functions, National Bureau
        of Standards, 1964, section 25.3.
+    .. [2] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd edition, Springer, 2006.
 
     Examples
     --------
@@ -97,28 +120,50 @@ def hessian(
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    executor = executors.choose(workers, backend, default="processes")
+    formula = named(stencil)
+    executor = executors.choose(workers, backend, default=default_backend(f))
     parameters = Parameters(x)
     if not isinstance(parameters.x, np.ndarray):
         raise TypeError(
             f"x must be one array, got a {type(x).__name__}; join its arrays with np.concatenate"
         )
-    steps = Steps(parameters, CENTRAL, second_steps(parameters) if h is None else h, None)
-    of_x = point_by_point(f, args, parameters)
-    objective = SecondOrder(of_x, parameters, steps, nonfinite == "keep")
+    h = second_steps(parameters, formula) if h is None else h
+    steps = Steps(parameters, second(formula), h, bounds)
+    objective = _second_order(f, parameters, args, steps, nonfinite == "keep", batched)
     vector, used = differentiate(objective, executor, progress=progress)
     result = objective.assemble(vector)
     if not full_output:
         return result
-    evaluations = objective.evaluations + 2 * parameters.size**2
+    evaluations = objective.evaluations + int(objective.weights().sum())
     step = steps.used(parameters)
     return result, told(start, used, value=objective.value, evaluations=evaluations, step=step)
 
 
-def second_steps(parameters: Parameters) -> Any:
+def second_steps(parameters: Parameters, stencil: Stencil) -> Any:
     """Return the default steps of second derivatives, as they are taken, in the structure of x."""
     steps = [np.empty(0)]
     for x in parameters.leaves:
-        h = np.finfo(x.dtype).eps ** 0.25 * np.maximum(1, np.abs(x))
+        h = np.finfo(x.dtype).eps ** (1 / (stencil.order + 2)) * np.maximum(1, np.abs(x))
         steps.append(taken(x, h).reshape(-1))
     return parameters.assemble(np.concatenate(steps))
+
+
+def _second_order(
+    f: Callable[..., Any],
+    parameters: Parameters,
+    args: tuple[Any, ...],
+    steps: Steps,
+    keep: bool,
+    batched: bool,
+) -> SecondOrder | BatchedSecondOrder | JittedSecondOrder:
+    """Return the objective: batched, compiled, or any other f."""
+    if batched:
+        return BatchedSecondOrder(with_args(args, f), parameters, steps, keep)
+    if compiled(f):
+        from fastgrad.objectives.jitted import driven
+        from fastgrad.objectives.jitted_second_order import JittedSecondOrder
+
+        jitted = driven(JittedSecondOrder, f, parameters, args, steps, keep)
+        if jitted is not None:
+            return jitted
+    return SecondOrder(with_args(args, f), parameters, steps, keep)

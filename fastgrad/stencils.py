@@ -7,7 +7,7 @@ import functools
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class Stencil:
     weights: tuple[float, ...]
     order: int
 
+    derivative: ClassVar[int] = 1
+    """Which derivative the formula is for."""
+
     def __post_init__(self) -> None:
         for name in ("offsets", "weights"):
             object.__setattr__(self, name, _floats(name, getattr(self, name)))
@@ -62,9 +65,9 @@ class Stencil:
                 "order must be a whole number from 1 to the number of offsets, "
                 f"{len(self.offsets)}, got {self.order!r}"
             )
-        for degree in range(self.order + 1):
+        for degree in range(self.order + self.derivative):
             total, allowed = self._moment(degree)
-            wanted = float(degree == 1)
+            wanted = float(degree == self.derivative) * math.factorial(degree)
             if not abs(total - wanted) <= allowed:
                 raise ValueError(
                     f"the stencil is not of order {self.order}: sum of weights * "
@@ -89,6 +92,11 @@ class Stencil:
     def center(self) -> float:
         """The weight of f(x) itself, which all coordinates share; 0 where it is not used."""
         return dict(zip(self.offsets, self.weights, strict=True)).get(0.0, 0.0)
+
+    @property
+    def sided(self) -> tuple[Stencil, Stencil]:
+        """The formulas of the same order that look to one side only, up and down."""
+        return one_sided(self.order, +1), one_sided(self.order, -1)
 
 
 def _floats(name: str, values: object) -> tuple[float, ...]:
@@ -133,14 +141,16 @@ STENCILS = {
 """The formulas that have a name (Fornberg, Mathematics of Computation 51 (1988), 699-706)."""
 
 
-def named(stencil: str | Stencil) -> Stencil:
-    """Return the stencil of that name; a `Stencil` is returned as it is."""
+def named(stencil: str | Stencil, *others: str) -> Stencil:
+    """Return the stencil of that name; a `Stencil` is returned as it is.
+
+    `others` are names that the caller knows beside those here, for the message.
+    """
     if isinstance(stencil, Stencil):
         return stencil
     if not isinstance(stencil, str) or stencil not in STENCILS:
-        raise ValueError(
-            f"stencil must be one of {', '.join(STENCILS)} or a fastgrad.Stencil, got {stencil!r}"
-        )
+        names = ", ".join((*STENCILS, *others))
+        raise ValueError(f"stencil must be one of {names} or a fastgrad.Stencil, got {stencil!r}")
     return STENCILS[stencil]
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
-from fastgrad.bounds import fit, pairs
-from fastgrad.stencils import Stencil, moves, one_sided
+from fastgrad.bounds import check_inside, fit, pairs
+from fastgrad.stencils import Stencil, moves
 from fastgrad.step_sizes import BOOK_STEP, StepSizes, refuse
 from fastgrad.structures import Parameters
 
@@ -34,6 +34,12 @@ class Plan(NamedTuple):
         """Return how far coordinate `row` is moved for evaluation `k`, in the dtype of x."""
         return self.moves[min(row, len(self.moves) - 1), k]
 
+    def of(self, rows: Any) -> Plan:
+        """Return the plan of some of its coordinates."""
+        if len(self.moves) == 1:
+            return self
+        return Plan(self.moves[rows], self.h[rows], self.which[rows])
+
 
 class Steps:
     """Steps and formulas for the coordinates of `Parameters`, worked out piece by piece.
@@ -48,6 +54,9 @@ class Steps:
         As for `StepSizes`.
     bounds : tuple or None
         ``(lower, upper)``, numbers or structures like x: nothing outside is evaluated.
+    between : tuple of two lists of ndarray, optional
+        Arrays like those of x, the lowest and the highest that x will be moved to as a whole:
+        one formula is chosen that stays within the bounds from all of these.
 
     Attributes
     ----------
@@ -70,13 +79,13 @@ class Steps:
         h: Any,
         bounds: tuple[object, object] | None,
         relative_step: float | None = None,
+        between: tuple[list[Array], list[Array]] | None = None,
     ) -> None:
         self.sizes = StepSizes(parameters, h, relative_step)
         self.bounds = pairs(parameters, bounds)
-        order = stencil.order
-        sided = (one_sided(order, +1), one_sided(order, -1)) if self.bounds else ()
-        self.formulas = (stencil, *sided)
-        self.counts, self._offsets, self.weights, self._centers = _tables(self.formulas)
+        self._between = between
+        self.formulas = (stencil, *(stencil.sided if self.bounds else ()))
+        self.counts, self._offsets, self.weights, self._centers = tables(self.formulas)
         # One step and one formula for all coordinates, and in which precisions.
         same = self.bounds is None and (self.sizes.default or self.sizes.one is not None)
         self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
@@ -136,7 +145,7 @@ class Steps:
             totals += weight * column
         if self.needs_value:
             totals += np.where(centers, centers * value, 0.0)
-        out[:] = totals / plan.h[beside]
+        out[:] = totals / plan.h[beside] ** self.formulas[0].derivative
 
     def uniform(self, x: Array) -> bool:
         """Tell whether all coordinates of an array share one step and one formula."""
@@ -152,8 +161,15 @@ class Steps:
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
             lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
-            fit(self.formulas, x, h, which, lower, upper)
+            fit(self.formulas, self._ends(leaf, indices, x), h, which, lower, upper)
         return Plan(moves(self._offsets[which], h, x.dtype), h, which)
+
+    def _ends(self, leaf: int, indices: range, x: Array) -> tuple[Array, Array]:
+        """Return the lowest and the highest values of some coordinates to move from."""
+        if self._between is None:
+            return x, x
+        low, high = (side[leaf].flat[indices.start : indices.stop] for side in self._between)
+        return low, high
 
     def used(self, parameters: Parameters) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
@@ -185,12 +201,11 @@ class Steps:
     def _validate_each(self, parameters: Parameters) -> None:
         """Look at each coordinate, to name the first that cannot be moved."""
         self.sizes.check(parameters)
+        if self.bounds is not None:
+            check_inside(parameters, self.bounds)
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             x = parameters.leaves[leaf].flat[indices.start : indices.stop]
             refused = partial(refuse, parameters, where.start, x)
-            if self.bounds is not None:
-                lower, upper = (side[indices.start : indices.stop] for side in self.bounds[leaf])
-                refused(~((x >= lower) & (x <= upper)), "must lie within its bounds, got {x}")
             moves, h, _ = self.plan(parameters, leaf, indices)
             steps = np.broadcast_to(h, x.shape)
             refused(
@@ -208,7 +223,7 @@ class Steps:
 
 
 @functools.lru_cache(maxsize=64)
-def _tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tuple[float, ...]]:
+def tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tuple[float, ...]]:
     """Return how many moves each formula has, their offsets and weights, padded with zeros.
 
     And, last, the weights of f(x) itself.
@@ -223,7 +238,7 @@ def _tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tu
 @functools.lru_cache(maxsize=64)
 def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
     step = np.array([h])
-    _, offsets, _, _ = _tables((formula,))
+    _, offsets, _, _ = tables((formula,))
     return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 

@@ -130,7 +130,7 @@ def step_sweep(
     array([1.667e-05])
     """
     steps = _checked(steps, exact)
-    order = 2 if stencil == "complex" else named(stencil).order
+    order = 2 if stencil == "complex" else named(stencil, "complex").order
     parameters = Parameters(x)
     if not parameters.size:
         raise ValueError("x must have a coordinate, got none")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tolerances import rounding
 
 from fastgrad import STENCILS, directional_derivative, jacobian, numerical_gradient
 
@@ -47,6 +48,61 @@ def test_the_truncation_is_that_of_the_formula(stencil):
     first = {"forward": 4.0, "backward": -4.0}.get(stencil, 0.0)
     derivative = directional_derivative(lambda x: x[0] ** 3 + x[1] ** 2, x, v, 0.5, stencil=stencil)
     assert derivative == pytest.approx(-1 + first * 0.5 + second * 0.25, abs=1e-13)
+
+
+@pytest.mark.parametrize("stencil", STENCILS)
+@pytest.mark.parametrize("v", [(1.0, -2.0), (-1.0, 2.0), (0.5, 0.0), (0.0, 0.0)])
+def test_nothing_outside_the_bounds_is_evaluated(stencil, v):
+    # x is at a corner: v or -v leads out of it.
+    x, bounds, order = np.array([0.1, 0.7]), ((0.1, -np.inf), (5.0, 0.7)), STENCILS[stencil].order
+
+    def f(x):
+        assert (x >= bounds[0]).all()
+        assert (x <= bounds[1]).all()
+        return (x[0] - 2 * x[1]) ** order
+
+    options = {"stencil": stencil, "bounds": bounds}
+    # Along v it is a polynomial of the degree that the formula is exact for.
+    exact = order * (x[0] - 2 * x[1]) ** (order - 1) * (v[0] - 2 * v[1])
+    size = (2 + 6 * 5 * 0.125) ** order
+    allowed = rounding(stencil, float, 16 * size, 0.125)
+    assert directional_derivative(f, x, v, 0.125, **options) == pytest.approx(exact, abs=allowed)
+    derivative = directional_derivative(f, x, v, **options)
+    assert derivative == pytest.approx(exact, abs=rounding(stencil, float, 16 * 2**order, 2e-5))
+
+
+def test_along_a_coordinate_bounds_do_what_they_do_to_the_gradient():
+    x = np.array([0.5, -1.0, 2.0, 3.0])
+    bounds = (x - np.array([0, 9, 5e-5, 1e-4]), x + np.array([9, 0, 9, 1e-4]))
+    gradient = numerical_gradient(functions_of_x.rosenbrock, x, bounds=bounds)
+    for entry, v in zip(gradient, np.eye(4), strict=True):
+        f = functions_of_x.rosenbrock
+        assert directional_derivative(f, x, v, bounds=bounds) == entry
+        assert directional_derivative(f, x, -v, bounds=bounds) == pytest.approx(-entry, rel=1e-6)
+
+
+def test_the_step_that_bounds_leave():
+    x, calls = {"a": np.array([1.0, 2.0]), "b": 0.0}, []
+    f = lambda x: calls.append(1) or x["a"][0] ** 2 + x["a"][1]  # noqa: E731
+    bounds = ({"a": [1.0 - 1e-3, 1.0], "b": 0.0}, {"a": [1.0 + 2e-3, 3.0], "b": 0.0})
+    v = {"a": np.array([-1.0, 0.5]), "b": 0.0}
+    derivative, info = directional_derivative(f, x, v, 0.5, bounds=bounds, full_output=True)
+    # "central" keeps 1e-3 of the step, and what looks one way with two steps 2e-3 / 2.
+    assert info.step == pytest.approx(1e-3, rel=1e-5)
+    assert info.evaluations == len(calls) == 3
+    assert derivative == pytest.approx(-1.5, abs=rounding("central", float, 4, 1e-3))
+
+
+@given(seed=st.integers(0, 2**16))
+def test_rounding_crosses_no_bound(seed):
+    rng = np.random.default_rng(seed)
+    dtype = rng.choice(["f4", "f8"])
+    x, v = (rng.standard_normal(3) * 10.0 ** rng.integers(-3, 4, (2, 3))).astype(dtype)
+    room = np.abs(v * rng.uniform(0.0, 1.0, 3)) + 1e-6 * np.abs(x)
+    bounds = (x - room, x + room * rng.integers(1, 3, 3))
+    points = []
+    directional_derivative(lambda x: points.append(x.copy()) or 0.0, x, v, 1.0, bounds=bounds)
+    assert ((points >= bounds[0]) & (points <= bounds[1])).all()
 
 
 def test_structures_args_closures_and_compiled_functions():
@@ -159,7 +215,7 @@ TWO = {"W": np.ones((2, 2)), "b": np.ones(2)}
             r"v\['W'\] must have the shape of x\['W'\], \(2, 2",
         ),
         (TWO, {**TWO, "b": [1, np.inf]}, ValueError, r"v\['b'\]\[1\] must be finite"),
-        (ONE, [1e-30, 0.0], ValueError, "v does not move x by the step 0.5"),
+        (ONE, [1e-30, 0.0], ValueError, "v does not move x by the step 0.5: .* larger h$"),
     ],
 )
 def test_a_direction_that_does_not_fit_is_refused_before_f_is_called(x, v, error, match):
@@ -175,7 +231,16 @@ def test_a_direction_that_does_not_fit_is_refused_before_f_is_called(x, v, error
     [
         ({"h": 0.0}, ValueError, "above 0"),
         ({"h": "1"}, TypeError, "h must be a number"),
-        ({"stencil": "centre"}, ValueError, "stencil must be one of"),
+        ({"stencil": "complex"}, ValueError, "one of .*, six-point or a fastgrad.Stencil, got 'co"),
+        ({"bounds": 3}, ValueError, "bounds must be a pair"),
+        ({"bounds": (0, [1, 0])}, ValueError, r"x\[1\] must lie within its bounds, got 1.0"),
+        (
+            {"bounds": ([-9, 1], [1, 9]), "v": [1, 1]},
+            ValueError,
+            r"v leads out of the bounds at once, x\[0\] forwards and x\[1\] backwards; pass wider",
+        ),
+        ({"bounds": (1, 1 + 1e-16)}, ValueError, "v leads out of the bounds at once"),
+        ({"bounds": (1, 1 + 1e-15), "h": 1e-17}, ValueError, "larger h or wider bounds"),
         ({"args": 1}, TypeError, "args must be a tuple"),
         ({"nonfinite": "no"}, ValueError, "nonfinite must be"),
     ],
@@ -185,4 +250,4 @@ def test_bad_options_are_refused_before_f_is_called(options, error, match):
         raise AssertionError("f was called")
 
     with pytest.raises(error, match=match):
-        directional_derivative(f, ONE, ONE, **options)
+        directional_derivative(f, ONE, **{"v": ONE, **options})

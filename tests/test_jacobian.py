@@ -367,7 +367,9 @@ def test_a_copy_that_does_not_see_x_move_is_an_error():
         jacobian(global_squares, functions_of_x.W, workers=2, backend="processes")
 
 
-@pytest.mark.parametrize("name", ["jacobian", "hessian", "directional", "hessian_vector"])
+@pytest.mark.parametrize(
+    "name", ["jacobian", "hessian", "directional", "hessian_vector", "second_stencils"]
+)
 def test_the_doctests_hold(name):
     module = sys.modules[f"fastgrad.{name}"]
     failed, attempted = doctest.testmod(module, extraglobs={"np": np})

@@ -56,12 +56,19 @@ RELATIVE_STEP = 1e-10
 MINIMUM, MINIMUM_SCALED = 1e-5, 1e-4
 
 
-def second_rounding(size, h, dtype=float):
+def second_rounding(size, h, dtype=float, weights=4):
     """Return what rounding may do to a second difference of values of that size.
 
-    The absolute weights of the formulas sum to 4 / h² and 1 / h²; times 32 roundings within f.
+    The absolute weights of the formulas sum to `weights`, for "central" to 4 / h² on the diagonal
+    and 1 / h² off it; times 32 roundings within f.
     """
-    return 128 * np.finfo(dtype).eps * size / np.min(h) ** 2
+    return 32 * weights * np.finfo(dtype).eps * size / np.min(h) ** 2
+
+
+# These sums, by the order of the formula: the larger of that of the formula for the second
+# derivative, and the square of that for the first. And the same for the formulas to one side.
+SECOND = {1: 4, 2: 4, 4: 5.5, 6: 6.1}
+SECOND_BOUNDED = {1: 4, 2: 16, 4: 114, 6: 770}
 
 
 # Extrapolation at steps of 1/128 or more of the length L over which f changes: 128 times some two

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,9 @@ class Batched(BlackBox):
         return range(block.start * self.length, stop)
 
     def _now(self) -> Any:
-        return self._values(self.parameters.leaves[0][np.newaxis])[0]
+        points = self.parameters.leaves[0][np.newaxis]
+        points.flags.writeable = False
+        return self._values(points)[0]
 
     @functools.cached_property
     def _rows(self) -> Array:
@@ -93,17 +96,21 @@ class Batched(BlackBox):
         saved = x.flat[indices.start : indices.stop]
         rows[moved] = (saved[:, np.newaxis] + plan.moves)[coordinates, moves]
         points = rows[: len(coordinates)].reshape(-1, *x.shape)
-        points.flags.writeable = False
         try:
-            values = self._values(points)
-        except Exception as error:
-            first, last = (self._place(0, indices, plan, k) for k in (0, -1))
-            explain(error, f"{len(points)} points, from {first} to {last}")
-            raise
+            values = self._called(points, (self._place(0, indices, plan, k) for k in (0, -1)))
         finally:
             rows[moved] = saved[coordinates]
         self._check_finite(0, indices, plan, values)
         self.steps.combine(plan, values, out, self.value)
+
+    def _called(self, points: Array, ends: Iterable[str]) -> Floats:
+        """Return f at some points; `ends` are words for where the first and the last are."""
+        points.flags.writeable = False
+        try:
+            return self._values(points)
+        except Exception as error:
+            explain(error, f"{len(points)} points, from {' to '.join(ends)}")
+            raise
 
     def _values(self, batch: Array) -> Floats:
         values = returned(self.f(batch))

@@ -59,7 +59,7 @@ class Groups(Outputs):
 
     def total(self) -> int:
         """Return how often f is evaluated for all groups."""
-        return sum(self._count(self._plan(self._columns(k))) for k in range(self.items))
+        return sum(self._count(self.all.of(self._columns(k))) for k in range(self.items))
 
     def assemble(self, vector: Array) -> Any:
         """Return the sparse Jacobian."""
@@ -77,11 +77,6 @@ class Groups(Outputs):
         """Return the coordinates of a group."""
         first, last = self.pattern.starts[item : item + 2]
         return self.pattern.order[first:last]
-
-    def _plan(self, columns: Integers) -> Plan:
-        """Return the plan of some coordinates."""
-        moves, h, which = self.all
-        return self.all if len(moves) == 1 else Plan(moves[columns], h[columns], which[columns])
 
     def _count(self, plan: Plan) -> int:
         """Return how many evaluations a group needs: as many as its longest formula."""
@@ -104,7 +99,7 @@ class Groups(Outputs):
             reached = which[rows == output] if output is not None else which[:0]
             return self._moved(reached[0] if len(reached) else columns[0], k, len(columns) - 1)
 
-        plan = self._plan(columns)
+        plan = self.all.of(columns)
         values = np.array([
             self._together(columns, plan.moves[:, k], partial(place, k))
             for k in range(self._count(plan))
@@ -112,7 +107,7 @@ class Groups(Outputs):
         if not (self.keep or np.isfinite(values).all()):
             raise self._not_finite(values, place)
         # From here on it is one derivative a row: of the output `rows` by the coordinate `which`.
-        plan = self._plan(which)
+        plan = self.all.of(which)
         used = self.steps.evaluated(plan, len(rows))[:, : len(values)]
         value = self.value[rows] if self.steps.needs_value else self.value
         self.steps.combine(plan, values.T[rows][used], out, value)

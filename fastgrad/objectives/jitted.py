@@ -7,7 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -97,7 +97,6 @@ class Jitted(OneEach):
     ) -> None:
         refuse_frozen(f, parameters)
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
-        self.items = self.size = parameters.size
         self.dtype = parameters.dtype
         self.evaluations = 0
         compiled = len(f.overloads)  # type: ignore[attr-defined]
@@ -107,6 +106,16 @@ class Jitted(OneEach):
         self.returns_number = isinstance(returned, int | float)
         if steps.needs_value and not (keep or math.isfinite(self.value)):
             raise not_finite(self.value, "x")
+
+    @property
+    def items(self) -> int:
+        """Number of work items."""
+        return self.parameters.size
+
+    @property
+    def size(self) -> int:
+        """Number of derivatives."""
+        return self.parameters.size
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
@@ -170,8 +179,24 @@ class Jitted(OneEach):
         return point, self.parameters.moved(leaf, i, original.item(), point.item())
 
 
-def drivable(x: Any) -> bool:
-    """Tell whether compiled code can take x: an array, or a tuple of arrays."""
-    return isinstance(x, np.ndarray) or (
-        type(x) is tuple and all(isinstance(leaf, np.ndarray) for leaf in x)
-    )
+J = TypeVar("J", bound=Jitted)
+
+
+def driven(
+    kind: type[J],
+    f: Callable[..., Any],
+    parameters: Parameters,
+    args: tuple[Any, ...],
+    steps: Steps,
+    keep: bool,
+) -> J | None:
+    """Return the objective for a compiled `f`, or None where only Python can call it.
+
+    Compiled code takes an array or a tuple of arrays, and plain numbers from f.
+    """
+    x = parameters.x
+    arrays = x if type(x) is tuple else (x,)
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return None
+    objective = kind(f, parameters, args, steps, keep)
+    return objective if objective.returns_number else None
