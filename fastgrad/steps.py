@@ -130,6 +130,7 @@ class Steps:
         # The weight of a coordinate is that of all its outputs.
         beside = (slice(None),) + (np.newaxis,) * len(outputs)
         columns: Any
+        centers: Any
         if len(self.formulas) == 1:
             columns = values.reshape(len(out), self.weights.shape[1], *outputs).swapaxes(0, 1)
             weights, centers = self.weights[0], self._centers[0]
