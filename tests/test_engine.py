@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 
 import joblib
 import numpy as np
@@ -66,13 +67,35 @@ def test_an_exception_in_a_worker_arrives_as_it_is(backend):
     differentiate(Squares(9), choose(2, backend))
 
 
-def test_threads_are_used_and_kept():
-    first, second = Squares(50), Squares(50)
+class Together(Squares):
+    """Squares whose two blocks wait for each other."""
+
+    met = threading.Barrier(2)
+
+    def partials(self, block, out):
+        self.met.wait(timeout=30)
+        super().partials(block, out)
+
+
+def test_the_caller_and_threads_that_are_kept_do_the_work():
+    first, second = Together(2), Together(2)
     for objective in (first, second):
         differentiate(objective, choose(2, "threads"))
-    threads = {thread for _, _, thread in first.calls + second.calls}
-    assert threading.get_ident() not in threads
-    assert len(threads) <= 2
+        assert threading.get_ident() in {thread for _, _, thread in objective.calls}
+    assert len({thread for _, _, thread in first.calls + second.calls}) == 2
+
+
+def test_an_interrupt_of_the_caller_at_work_is_raised():
+    class Interrupted(Squares):
+        def partials(self, block, out):
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+
+    objective = Interrupted(100)
+    with pytest.raises(KeyboardInterrupt):
+        differentiate(objective, choose(2, "threads"))
+    assert np.array_equal(differentiate(Squares(50), choose(2, "threads")), Squares(50).x)
 
 
 def test_an_error_on_threads_does_not_stop_the_work_of_other_callers():
