@@ -20,7 +20,6 @@ from typing import Any
 import joblib
 from joblib._parallel_backends import ThreadingBackend
 
-
 Tasks = deque[tuple["Future[Any]", Callable[[], Any]]]
 """What is left to do of one call. To take a task is to pop it."""
 
