@@ -100,7 +100,7 @@ def _fill(
             return 0.0
         table.add(see(step))
         first, row = table.rows[0], table.rows[-1]
-        if k == (0 if small or table.order == 2 else 1) and 2 * h <= most:
+        if (k == 0 or (k == 1 and not small)) and 2 * h <= most:
             larger = _larger(first, small or (row if k else None), eps)
             if larger:
                 return larger
@@ -110,7 +110,7 @@ def _fill(
         before, change = change, min(table.changes())
         above = float(abs(table.rows[-2].difference))
         size = max(above, float(abs(row.difference)))
-        table.noisy = change > before / 2
+        table.noisy = change > before / 2 and not table.means_converge()
         steep = above > SHRINK * float(abs(row.difference))
         if change > 4 * row.rounding and (steep or (table.noisy and change > HOPELESS * size)):
             return row.h / SHRINK
@@ -123,16 +123,14 @@ def _fill(
 def _larger(large: Row, small: Row | None, eps: float) -> float:
     """Return a larger step with which truncation shows, or 0 where that would gain nothing."""
     h, rounding = large.h, large.rounding
-    size, miss = float(abs(large.difference)), float(abs(large.miss)) / h
+    size = float(abs(large.difference))
     if rounding <= GOOD * eps * size or (small and rounding > 0.75 * small.rounding):
         return 0.0
-    if size > 4 * rounding:
-        growth = math.sqrt(VISIBLE) * size / max(miss, rounding)
-        if small:
-            change = max(float(abs(large.difference - small.difference)), small.rounding)
-            growth = min(growth, math.sqrt(VISIBLE * size / change))
-    elif miss > 4 * rounding:
-        growth = math.sqrt(VISIBLE * rounding / eps / miss)
+    if not small:
+        growth = math.sqrt(VISIBLE) * size * h / max(float(abs(large.miss)), rounding * h)
     else:
-        growth = max(64.0, FIRST / h) if h < FIRST else 0.0
-    return h * 2.0 ** min(40, math.floor(math.log2(growth))) if growth >= 4 else 0.0
+        change = float(abs(large.difference - small.difference))
+        growth = math.sqrt(VISIBLE * size / max(change, small.rounding))
+        if growth < 4 and change <= 2 * small.rounding:
+            return max(64 * h, FIRST) if h < FIRST else 0.0
+    return h * 2.0 ** min(20, math.floor(math.log2(growth))) if growth >= 4 else 0.0

@@ -96,6 +96,10 @@ class Table:
         pairs = zip(self.values[-1], self.values[-2], strict=False)
         return [float(abs(value - above)) for value, above in pairs]
 
+    def means_converge(self) -> bool:
+        """Tell whether the last row has brought the means nearer to f(x)."""
+        return bool(abs(self.misses[-1][-1]) < abs(self.misses[-2][-1]) / 2)
+
     def entries(self, small: Row | None) -> list[Entry]:
         """Return all entries that something is known about, from the rows or a smaller step."""
         if len(self.rows) == 1 and small is not None:
@@ -129,8 +133,12 @@ class Table:
         series = largest * max(smallest, rounding) / max(both, rounding)
         # The means share the series, and their limit is known.
         h = self.rows[k].h
-        above = max(float(abs(self.misses[k][j - 1])), rounding * h)
-        return max(series, float(abs(self.misses[k][j])) * min(1 / h, largest / above))
+        values, misses = self.values[k], self.misses[k]
+        share = max(
+            float(abs(values[i] - values[i - 1])) / max(float(abs(misses[i - 1])), rounding * h)
+            for i in range(1, j + 1)
+        )
+        return max(series, float(abs(misses[j])) * min(1 / h, share))
 
     def following(self) -> float:
         """Return the next step, or 0 where it would gain nothing."""
