@@ -117,6 +117,7 @@ def _fill(
         step = table.following()
         if not step or (table.noisy and change <= ROUGH * size):
             return 0.0
+    table.noisy = True
     return row.h / SHRINK if min(e.error for e in table.entries(small)) > 0.01 * size else 0.0
 
 

@@ -11,7 +11,7 @@ the smallest step may be larger, and rounding is less."""
 CONVERGED = 0.1
 """Truncation, in units of what rounding may do, that need not be reduced further."""
 
-NOISE = 2.0
+NOISE = 3.0
 """How far a value may be off, in units of its last changes, where these are noise."""
 
 
