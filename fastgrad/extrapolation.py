@@ -9,7 +9,7 @@ from typing import Any
 
 from fastgrad.table import Entry, Row, Table
 
-FIRST = 0.25
+FIRST = 0.35
 """The first step, a share of |x|; it is rounded to a power of two, so that x + h is exact."""
 
 ROWS = 9
@@ -27,6 +27,7 @@ GOOD = 64.0
 VISIBLE = 0.03
 """The truncation, relative, that a larger step aims at: a few columns take it away."""
 
+SURPRISE = 2.0
 SHRINK = 8.0
 """By what a step is divided that was too large, or that left the domain of f."""
 
@@ -95,6 +96,7 @@ def _fill(
 ) -> float:
     """Add rows until nothing is gained; return the step to start again with, or 0."""
     step, change = h, math.inf
+    best = None
     for k in range(ROWS):
         if step < least:
             return 0.0
@@ -110,12 +112,17 @@ def _fill(
         before, change = change, min(table.changes())
         above = float(abs(table.rows[-2].difference))
         size = max(above, float(abs(row.difference)))
-        table.noisy = change > before / 2 and not table.means_converge()
+        stuck = change > before / 2 and not table.means_converge()
+        table.noisy = False
+        found = min(table.entries(None), key=lambda entry: entry.error)
+        surprised = best is not None and float(abs(found.value - best.value)) > SURPRISE * (found.error + best.error)
+        best = found
+        table.noisy = stuck or surprised
         steep = above > SHRINK * float(abs(row.difference))
-        if change > 4 * row.rounding and (steep or (table.noisy and change > HOPELESS * size)):
+        if change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * size)):
             return row.h / SHRINK
-        step = table.following()
-        if not step or (table.noisy and change <= ROUGH * size):
+        step = table.following() or (row.h / 2 if surprised else 0.0)
+        if not step or (stuck and change <= ROUGH * size):
             return 0.0
     table.noisy = True
     return row.h / SHRINK if min(e.error for e in table.entries(small)) > 0.01 * size else 0.0
