@@ -10,7 +10,14 @@ from typing import Any
 from fastgrad.table import Entry, Row, Table
 
 FIRST = 0.35
-"""The first step, a share of |x|; it is rounded to a power of two, so that x + h is exact."""
+"""The first step, a share of |x|; rounded to a power of two, it is a quarter to a half of |x|."""
+
+FILLS = 3, 6
+"""Steps between those that halve, in units of the smallest. Rounding over a step is eps / step, and
+with these the smallest step may be some four times larger than by halving alone."""
+
+CONVERGED = 0.2
+"""Truncation, in units of rounding, that need not be less."""
 
 ROWS = 9
 """Steps in one table at most."""
@@ -24,16 +31,19 @@ WORSE = 2
 GOOD = 64.0
 """Relative rounding of a difference, in units of eps, beyond which a larger step is tried."""
 
-VISIBLE = 0.03
+VISIBLE = 0.01
 """The truncation, relative, that a larger step aims at: a few columns take it away."""
 
-SURPRISE = 2.0
 SHRINK = 8.0
 """By what a step is divided that was too large, or that left the domain of f."""
 
 HOPELESS, ROUGH = 0.05, 1e-4
 """Differences that do not converge: from which relative change on that cannot be noise and the step
 must be far too large, and to which one the next rows may help."""
+
+SURPRISE = 2.0
+"""In units of their errors, how far two values may differ before one of the errors is wrong."""
+
 
 class NotFiniteError(ArithmeticError):
     """f is not finite where `move` takes it, with the step ``abs(move)``."""
@@ -47,6 +57,9 @@ def extrapolate(
     see: Callable[[float], Row], h: float, most: float, least: float, eps: float, order: int
 ) -> Entry:
     """Return the derivative, its error and its smallest step.
+
+    Steps halve, and as soon as the error that `Table` estimates says that few steps between them
+    will do instead, these are taken. Tables begin with other steps until one converges.
 
     Parameters
     ----------
@@ -72,12 +85,12 @@ def extrapolate(
     for _ in range(TABLES):
         table = Table(order)
         try:
-            following = _fill(table, see, h, most, least, eps, small)
+            following = _fill(table, see, (h, most, least), eps, small)
         except NotFiniteError as error:
             failure, following = error, abs(error.move) / SHRINK
         found = table.entries(small)
         best = min((entry.error for entry in entries), default=math.inf)
-        worse = worse + 1 if found and min(entry.error for entry in found) > best else 0
+        worse = worse + 1 if found and _best(found).error > best else 0
         entries += found
         small = table.rows[0] if following > h else None
         if following < h:
@@ -88,44 +101,75 @@ def extrapolate(
         h = following
     if not entries and failure is not None:
         raise failure
+    return _best(entries)
+
+
+def _best(entries: list[Entry]) -> Entry:
     return min(entries, key=lambda entry: entry.error)
 
 
 def _fill(
-    table: Table, see: Callable[[float], Row], h: float, most: float, least: float, eps: float, small: Row | None
+    table: Table,
+    see: Callable[[float], Row],
+    limits: tuple[float, float, float],
+    eps: float,
+    small: Row | None,
 ) -> float:
     """Add rows until nothing is gained; return the step to start again with, or 0."""
-    step, change = h, math.inf
-    best = None
+    h, most, least = limits
+    step, change, best = h, math.inf, None
     for k in range(ROWS):
         if step < least:
             return 0.0
         table.add(see(step))
-        first, row = table.rows[0], table.rows[-1]
-        if (k == 0 or (k == 1 and not small)) and 2 * h <= most:
-            larger = _larger(first, small or (row if k else None), eps)
+        if k < (1 if small else 2) and 2 * h <= most:
+            larger = _larger(table.rows[0], small or (table.rows[1] if k else None), eps)
             if larger:
                 return larger
+        step = table.rows[-1].h / 2
         if k == 0:
-            step = h / 2
             continue
-        before, change = change, min(table.changes())
-        above = float(abs(table.rows[-2].difference))
-        size = max(above, float(abs(row.difference)))
+        before, change = change, table.change()
         stuck = change > before / 2 and not table.means_converge()
-        table.noisy = False
-        found = min(table.entries(None), key=lambda entry: entry.error)
-        surprised = best is not None and float(abs(found.value - best.value)) > SURPRISE * (found.error + best.error)
-        best = found
-        table.noisy = stuck or surprised
-        steep = above > SHRINK * float(abs(row.difference))
-        if change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * size)):
-            return row.h / SHRINK
-        step = table.following() or (row.h / 2 if surprised else 0.0)
-        if not step or (stuck and change <= ROUGH * size):
+        if _too_large(table, change, stuck):
+            return table.rows[-1].h / SHRINK
+        last, best = best, _best(table.entries(None))
+        wrong = last is not None and _disagree(last, best)
+        table.noisy = stuck or wrong
+        step = _following(table) or (step if wrong else 0.0)
+        if not step or (stuck and change <= ROUGH * table.size):
             return 0.0
     table.noisy = True
-    return row.h / SHRINK if min(e.error for e in table.entries(small)) > 0.01 * size else 0.0
+    return table.rows[-1].h / SHRINK if _best(table.entries(None)).error > 0.01 * table.size else 0.0
+
+
+def _too_large(table: Table, change: float, stuck: bool) -> bool:
+    """Tell whether the steps are far too large for differences to converge."""
+    above, row = table.rows[-2:]
+    steep = abs(above.difference) > SHRINK * abs(row.difference)
+    return change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * table.size))
+
+
+def _disagree(one: Entry, other: Entry) -> bool:
+    return bool(abs(one.value - other.value) > SURPRISE * (one.error + other.error))
+
+
+def _following(table: Table) -> float:
+    """Return the next step, or 0 where truncation is less than rounding already."""
+    k, h = len(table.rows) - 1, table.rows[-1].h
+    j = min(range(k + 1), key=lambda j: table.entry(k, j).error)
+    rounding, error = table.roundings[k][j], table.truncation(k, j)
+    if error <= CONVERGED * rounding:
+        return 0.0
+    # By what the smallest step has multiplied the truncation; other steps s, by (s / h)**order more.
+    factor = error / max(table.moves(k, j)[1], rounding) if j > 1 else math.inf
+    seen = {row.h for row in table.rows}
+    fills = [s * h for s in FILLS if s * h < table.rows[0].h and s * h not in seen]
+    for step in fills:
+        error *= factor * (step / h) ** table.order
+        if error <= CONVERGED * rounding:
+            return fills[0]
+    return h / 2
 
 
 def _larger(large: Row, small: Row | None, eps: float) -> float:
@@ -135,7 +179,8 @@ def _larger(large: Row, small: Row | None, eps: float) -> float:
     if rounding <= GOOD * eps * size or (small and rounding > 0.75 * small.rounding):
         return 0.0
     if not small:
-        growth = math.sqrt(VISIBLE) * size * h / max(float(abs(large.miss)), rounding * h)
+        seen = max(abs(float(large.miss)) / h, rounding)
+        growth = math.sqrt(VISIBLE) * size / seen
     else:
         change = float(abs(large.difference - small.difference))
         growth = math.sqrt(VISIBLE * size / max(change, small.rounding))

@@ -1,15 +1,8 @@
-"""A table of differences at falling steps, extrapolated to the step 0, and what it may be off by."""
+"""Differences at falling steps, extrapolated to the step 0, and what the values may be off by."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-
-FILLS = (3, 6)
-"""Steps that are put between those that halve, in units of the smallest: with few of these more,
-the smallest step may be larger, and rounding is less."""
-
-CONVERGED = 0.1
-"""Truncation, in units of what rounding may do, that need not be reduced further."""
 
 NOISE = 3.0
 """How far a value may be off, in units of its last changes, where these are noise."""
@@ -45,7 +38,7 @@ class Entry(NamedTuple):
 
 
 class Table:
-    """Differences at falling steps, extrapolated to the step 0 by polynomials in the step.
+    """Differences extrapolated by polynomials in the step (Neville's scheme).
 
     Parameters
     ----------
@@ -55,11 +48,11 @@ class Table:
     Attributes
     ----------
     rows : list of Row
-        The steps fall.
+        Their steps fall.
     values, misses, roundings : list of list
-        Column j of row k is free of the first j terms of the series: rows k-j to k are in it.
+        Column j of row k is made of rows k - j to k, and free of the first j terms of the series.
     noisy : bool
-        Whether the changes are noise.
+        Whether the last changes were noise.
     """
 
     def __init__(self, order: int) -> None:
@@ -79,80 +72,84 @@ class Table:
             self._extrapolate(k)
 
     def _extrapolate(self, k: int) -> None:
-        """Find the columns of a row by Neville's scheme."""
         row = self.rows[k]
         value, miss, rounding = [row.difference], [row.miss], [row.rounding]
         for j in range(1, k + 1):
             ratio = (self.rows[k - j].h / row.h) ** self.order
             value.append(value[-1] + (value[-1] - self.values[-1][j - 1]) / (ratio - 1))
             miss.append(miss[-1] + (miss[-1] - self.misses[-1][j - 1]) / (ratio - 1))
+            # The weights of the differences alternate in sign: their absolute values add up.
             rounding.append((ratio * rounding[-1] + self.roundings[-1][j - 1]) / (ratio - 1))
         self.values.append(value)
         self.misses.append(miss)
         self.roundings.append(rounding)
 
-    def changes(self) -> list[float]:
-        """Return how far the last row lies from the row before, in every column of the latter."""
-        pairs = zip(self.values[-1], self.values[-2], strict=False)
-        return [float(abs(value - above)) for value, above in pairs]
+    @property
+    def size(self) -> float:
+        """The larger of the last two differences."""
+        return float(max(abs(row.difference) for row in self.rows[-2:]))
+
+    def change(self) -> float:
+        """Return how far the last row lies from the row before, in the column that moved least."""
+        return min(
+            _gap(value, above) for value, above in zip(self.values[-1], self.values[-2], strict=False)
+        )
 
     def means_converge(self) -> bool:
-        """Tell whether the last row has brought the means nearer to f(x)."""
+        """Tell whether the last row has brought the extrapolated means nearer to f(x)."""
         return bool(abs(self.misses[-1][-1]) < abs(self.misses[-2][-1]) / 2)
 
     def entries(self, small: Row | None) -> list[Entry]:
         """Return all entries that something is known about, from the rows or a smaller step."""
         if len(self.rows) == 1 and small is not None:
             first = self.rows[0]
-            change = float(abs(first.difference - small.difference))
-            return [Entry(first.difference, change + first.rounding, first.h)]
-        return [self._entry(k, j) for k in range(1, len(self.rows)) for j in range(k + 1)]
+            error = _gap(first.difference, small.difference) + first.rounding
+            return [Entry(first.difference, error, first.h)]
+        return [self.entry(k, j) for k in range(1, len(self.rows)) for j in range(k + 1)]
 
-    def _entry(self, k: int, j: int) -> Entry:
-        row, rounding = self.rows[k], self.roundings[k][j]
+    def entry(self, k: int, j: int) -> Entry:
+        """Return the entry in row k, column j; there must be another row above."""
+        row = self.rows[k]
         if self.noisy:
-            error = NOISE * max(*self._moves(k, j), float(abs(self.misses[k][j])) / row.h)
+            error = NOISE * max(*self.moves(k, j), abs(float(self.misses[k][j])) / row.h)
         else:
-            error = self._truncation(k, j)
-        return Entry(self.values[k][j], error + rounding, row.h)
+            error = self.truncation(k, j)
+        return Entry(self.values[k][j], error + self.roundings[k][j], row.h)
 
-    def _moves(self, k: int, j: int) -> tuple[float, float]:
-        """Return how far the value moves without the largest step, and without the smallest."""
+    def moves(self, k: int, j: int) -> tuple[float, float]:
+        """Return how far an entry moves without its largest step, and without its smallest."""
         value = self.values[k][j]
-        without_largest = value - self.values[k][j - 1] if j else value - self.values[k][1]
-        without_smallest = value - self.values[k - 1][max(j - 1, 0)]
-        return float(abs(without_largest)), float(abs(without_smallest))
+        largest = self.values[k][j - 1 if j else 1]
+        return _gap(value, largest), _gap(value, self.values[k - 1][max(j - 1, 0)])
 
-    def _truncation(self, k: int, j: int) -> float:
-        largest, smallest = self._moves(k, j)
+    def truncation(self, k: int, j: int) -> float:
+        """Return what truncation may do to an entry.
+
+        Leaving out a step s from the polynomial multiplies its truncation by ``(R / s)**order``,
+        with a length R that f does not tell. So the truncation is that without the largest step
+        times that without the smallest, divided by that without both; all three are known, as the
+        entry itself is so much better. Extrapolated means have the same series, and a known
+        limit: their truncation is that of the differences, divided by a length of f. The longer of
+        what both say is taken; where there is less than three rows, what the largest step moved.
+        """
+        largest, smallest = self.moves(k, j)
         if j < 2:
             return largest
-        rounding = self.roundings[k][j]
-        both = float(abs(self.values[k][j] - self.values[k - 1][j - 2]))
-        largest = max(largest, rounding)
-        series = largest * max(smallest, rounding) / max(both, rounding)
-        # The means share the series, and their limit is known.
-        h = self.rows[k].h
-        values, misses = self.values[k], self.misses[k]
-        share = max(
-            float(abs(values[i] - values[i - 1])) / max(float(abs(misses[i - 1])), rounding * h)
-            for i in range(1, j + 1)
-        )
-        return max(series, float(abs(misses[j])) * min(1 / h, share))
+        rounding, h = self.roundings[k][j], self.rows[k].h
+        both = max(_gap(self.values[k][j], self.values[k - 1][j - 2]), rounding)
+        series = max(largest, rounding) * max(smallest, rounding) / both if both else largest
+        return max(series, abs(float(self.misses[k][j])) * min(1 / h, self._per_miss(k, j)))
 
-    def following(self) -> float:
-        """Return the next step, or 0 where it would gain nothing."""
-        k, h = len(self.rows) - 1, self.rows[-1].h
-        j = min(range(k + 1), key=lambda j: self._entry(k, j).error)
-        error, enough = self._truncation(k, j), CONVERGED * self.roundings[k][j]
-        if error <= enough:
-            return 0.0
-        if j >= 2:
-            shrinks = error / max(self._moves(k, j)[1], self.roundings[k][j])
-            steps = [times * h for times in FILLS if times * h < self.rows[0].h]
-            steps = [step for step in steps if all(row.h != step for row in self.rows)]
-            for step in steps:
-                error *= shrinks * (step / h) ** self.order
-                if error <= enough:
-                    return steps[0]
-        return h / 2
+    def _per_miss(self, k: int, j: int) -> float:
+        """Return the largest truncation in the columns before j, in units of that of the means."""
+        values, misses = self.values[k], self.misses[k]
+        least = self.roundings[k][j] * self.rows[k].h
+        found = [
+            (_gap(values[i], values[i - 1]), max(abs(float(misses[i - 1])), least))
+            for i in range(1, j + 1)
+        ]
+        return max((moved / miss for moved, miss in found if miss), default=0.0)
+
+
+def _gap(one: Any, other: Any) -> float:
+    return float(abs(one - other))
