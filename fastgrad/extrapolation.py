@@ -133,14 +133,17 @@ def _fill(
         stuck = change > before / 2 and not table.means_converge()
         if _too_large(table, change, stuck):
             return table.rows[-1].h / SHRINK
+        table.noise = 0.0
         last, best = best, _best(table.entries(None))
         wrong = last is not None and _disagree(last, best)
-        table.noisy = stuck or wrong
+        table.noise = table.changed() if stuck or wrong else 0.0
         step = _following(table) or (step if wrong else 0.0)
         if not step or (stuck and change <= ROUGH * table.size):
             return 0.0
-    table.noisy = True
-    return table.rows[-1].h / SHRINK if _best(table.entries(None)).error > 0.01 * table.size else 0.0
+    table.noise = table.changed()
+    return (
+        table.rows[-1].h / SHRINK if _best(table.entries(None)).error > 0.01 * table.size else 0.0
+    )
 
 
 def _too_large(table: Table, change: float, stuck: bool) -> bool:

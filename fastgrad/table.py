@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-NOISE = 3.0
+NOISE = 2.0
 """How far a value may be off, in units of its last changes, where these are noise."""
 
 
@@ -51,12 +51,12 @@ class Table:
         Their steps fall.
     values, misses, roundings : list of list
         Column j of row k is made of rows k - j to k, and free of the first j terms of the series.
-    noisy : bool
-        Whether the last changes were noise.
+    noise : float
+        Of f, beyond its rounding, as far as it has been seen.
     """
 
     def __init__(self, order: int) -> None:
-        self.order, self.noisy = order, False
+        self.order, self.noise = order, 0.0
         self.rows: list[Row] = []
         self.values: list[list[Any]] = []
         self.misses: list[list[Any]] = []
@@ -92,7 +92,8 @@ class Table:
     def change(self) -> float:
         """Return how far the last row lies from the row before, in the column that moved least."""
         return min(
-            _gap(value, above) for value, above in zip(self.values[-1], self.values[-2], strict=False)
+            _gap(value, above)
+            for value, above in zip(self.values[-1], self.values[-2], strict=False)
         )
 
     def means_converge(self) -> bool:
@@ -109,12 +110,17 @@ class Table:
 
     def entry(self, k: int, j: int) -> Entry:
         """Return the entry in row k, column j; there must be another row above."""
-        row = self.rows[k]
-        if self.noisy:
-            error = NOISE * max(*self.moves(k, j), abs(float(self.misses[k][j])) / row.h)
-        else:
-            error = self.truncation(k, j)
-        return Entry(self.values[k][j], error + self.roundings[k][j], row.h)
+        row, rounding = self.rows[k], self.roundings[k][j]
+        if not self.noise:
+            return Entry(self.values[k][j], self.truncation(k, j) + rounding, row.h)
+        grown = rounding / row.rounding if row.rounding else 1.0
+        error = self.moves(k, j)[0] + rounding + NOISE * grown * self.noise / row.h
+        return Entry(self.values[k][j], error, row.h)
+
+    def changed(self) -> float:
+        """Return the noise of f, if the last changes are noise."""
+        change = _gap(self.values[-1][-2], self.values[-2][-1]) * self.rows[-1].h
+        return max(change, abs(float(self.misses[-1][-1])))
 
     def moves(self, k: int, j: int) -> tuple[float, float]:
         """Return how far an entry moves without its largest step, and without its smallest."""
