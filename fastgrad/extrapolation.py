@@ -12,9 +12,9 @@ from fastgrad.table import Entry, Row, Table
 FIRST = 0.35
 """The first step, a share of |x|; rounded to a power of two, it is a quarter to a half of |x|."""
 
-FILLS = 3, 6
+FILLS = 3, 6, 12
 """Steps between those that halve, in units of the smallest. Rounding over a step is eps / step, and
-with these the smallest step may be some four times larger than by halving alone."""
+with these the smallest may be some four times larger than by halving alone."""
 
 CONVERGED = 0.2
 """Truncation, in units of rounding, that need not be less."""
@@ -37,7 +37,7 @@ VISIBLE = 0.01
 SHRINK = 8.0
 """By what a step is divided that was too large, or that left the domain of f."""
 
-HOPELESS, ROUGH = 0.05, 1e-4
+HOPELESS, ROUGH = 0.05, 0.01
 """Differences that do not converge: from which relative change on that cannot be noise and the step
 must be far too large, and to which one the next rows may help."""
 
@@ -117,7 +117,8 @@ def _fill(
 ) -> float:
     """Add rows until nothing is gained; return the step to start again with, or 0."""
     h, most, least = limits
-    step, change, best = h, math.inf, None
+    step, change, noise = h, math.inf, 0.0
+    best: Entry | None = None
     for k in range(ROWS):
         if step < least:
             return 0.0
@@ -131,19 +132,20 @@ def _fill(
             continue
         before, change = change, table.change()
         stuck = change > before / 2 and not table.means_converge()
-        if _too_large(table, change, stuck):
-            return table.rows[-1].h / SHRINK
         table.noise = 0.0
         last, best = best, _best(table.entries(None))
-        wrong = last is not None and _disagree(last, best)
-        table.noise = table.changed() if stuck or wrong else 0.0
-        step = _following(table) or (step if wrong else 0.0)
-        if not step or (stuck and change <= ROUGH * table.size):
+        doubtful = not table.quiet() or (last is not None and _disagree(last, best))
+        following = _following(table) or (step if doubtful and table.means_converge() else 0.0)
+        noise = max(noise, table.changed()) if stuck or (doubtful and not following) else 0.0
+        table.noise = noise
+        if _too_large(table, change, stuck):
+            break
+        if not following or (stuck and change <= ROUGH * table.size):
             return 0.0
-    table.noise = table.changed()
-    return (
-        table.rows[-1].h / SHRINK if _best(table.entries(None)).error > 0.01 * table.size else 0.0
-    )
+        step = following
+    table.noise = max(noise, table.changed())
+    poor = _best(table.entries(None)).error > 0.01 * table.size
+    return table.rows[-1].h / SHRINK if poor else 0.0
 
 
 def _too_large(table: Table, change: float, stuck: bool) -> bool:
@@ -164,7 +166,7 @@ def _following(table: Table) -> float:
     rounding, error = table.roundings[k][j], table.truncation(k, j)
     if error <= CONVERGED * rounding:
         return 0.0
-    # By what the smallest step has multiplied the truncation; other steps s, by (s / h)**order more.
+    # By what the smallest step h has multiplied truncation; steps s do so by (s / h)**order more.
     factor = error / max(table.moves(k, j)[1], rounding) if j > 1 else math.inf
     seen = {row.h for row in table.rows}
     fills = [s * h for s in FILLS if s * h < table.rows[0].h and s * h not in seen]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-NOISE = 2.0
-"""How far a value may be off, in units of its last changes, where these are noise."""
+DOUBT = 64.0
+"""How far the means may miss f(x), in units of rounding, before that is noise or a kink."""
+
+CONVERGING = 0.25
+"""What one more row leaves of that miss where the means converge; a kink leaves a third or more."""
+
+NOISE = 2.5
+"""How far a difference may be off, in units of the noise that was seen once."""
 
 
 class Row(NamedTuple):
@@ -98,7 +104,12 @@ class Table:
 
     def means_converge(self) -> bool:
         """Tell whether the last row has brought the extrapolated means nearer to f(x)."""
-        return bool(abs(self.misses[-1][-1]) < abs(self.misses[-2][-1]) / 2)
+        return bool(abs(self.misses[-1][-1]) < abs(self.misses[-2][-1]) * CONVERGING)
+
+    def quiet(self) -> bool:
+        """Tell whether the extrapolated means agree with f(x)."""
+        miss = abs(float(self.misses[-1][-1]))
+        return miss <= DOUBT * self.rows[-1].h * self.roundings[-1][-1]
 
     def entries(self, small: Row | None) -> list[Entry]:
         """Return all entries that something is known about, from the rows or a smaller step."""
