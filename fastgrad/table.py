@@ -146,8 +146,8 @@ class Table:
         with a length R that f does not tell. So the truncation is that without the largest step
         times that without the smallest, divided by that without both; all three are known, as the
         entry itself is so much better. Extrapolated means have the same series, and a known
-        limit: their truncation is that of the differences, divided by a length of f. The longer of
-        what both say is taken; where there is less than three rows, what the largest step moved.
+        limit: their truncation is that of the differences, times a length of f. The larger of
+        what both say is taken; of fewer than three rows, the move without the largest step.
         """
         largest, smallest = self.moves(k, j)
         if j < 2:
