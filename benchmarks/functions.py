@@ -407,6 +407,34 @@ def scaled():
         )
 
 
+CURVES = {
+    "exp": (np.exp, np.exp),
+    "sin": (np.sin, np.cos),
+    "tanh": (np.tanh, lambda u: 1 - np.tanh(u) ** 2),
+    "arctan": (np.arctan, lambda u: 1 / (1 + u**2)),
+    "u³-u": (lambda u: u**3 - u, lambda u: 3 * u**2 - 1),
+    "log(1+u²)": (lambda u: np.log(1 + u**2), lambda u: 2 * u / (1 + u**2)),
+}
+
+
+def drawn(count=35):
+    """Yield compositions that nobody chose: curves, widths, sizes and points are drawn."""
+    rng = np.random.default_rng(2024)
+    for number in range(1, count + 1):
+        outer, inner = rng.choice(list(CURVES), 2)
+        n, size, unit = int(rng.integers(1, 8)), *10.0 ** rng.integers(-8, 9, 2)
+        a, b = rng.uniform(0.3, 2, n) * rng.choice([-1, 1], n) / size, rng.uniform(-1, 1)
+
+        def f(x, f=CURVES[outer][0], g=CURVES[inner][0], a=a, b=b, unit=unit):
+            return unit * f(np.mean(g(a * x)) + b)
+
+        def gradient(x, f=CURVES[outer][1], g=CURVES[inner], a=a, b=b, unit=unit):
+            return unit * f(np.mean(g[0](a * x)) + b) * g[1](a * x) * a / x.size
+
+        x = size * rng.uniform(-2, 2, n)
+        yield Problem(f"{number}: {outer} of mean {inner}", f, gradient, x, size)
+
+
 def noise(x):
     """Return a number in [-1, 1) that looks drawn at random, and is the same for the same x."""
     return (
@@ -451,5 +479,6 @@ GROUPS = {
     "smooth": list(smooth()),
     "Moré, Garbow, Hillstrom": list(more_garbow_hillstrom()),
     "badly scaled": list(scaled()),
+    "drawn at random": list(drawn()),
     "noisy": list(noisy()),
 }

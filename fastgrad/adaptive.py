@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastgrad.extrapolation import FIRST, NotFiniteError, Row, extrapolate
+from fastgrad.extrapolation import FIRST, NotFiniteError, extrapolate
+from fastgrad.table import Row
 
 CRAMPED = 16.0
 """Where two-sided steps would have to be so many times smaller, one-sided ones are taken."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-FIRST = 0.25
-"""The first step, a share of |x|; it is rounded to a power of two, so that x + h is exact."""
+from fastgrad.table import Entry, Row, Table
+
+FIRST = 0.35
+"""The first step, a share of |x|; rounded to a power of two, it is a quarter to a half of |x|."""
+
+FILLS = 3, 6, 12
+"""Steps between those that halve, in units of the smallest. Rounding over a step is eps / step, and
+with these the smallest may be some four times larger than by halving alone."""
+
+CONVERGED = 0.2
+"""Truncation, in units of rounding, that need not be less."""
 
 ROWS = 9
 """Steps in one table at most."""
@@ -21,50 +31,18 @@ WORSE = 2
 GOOD = 64.0
 """Relative rounding of a difference, in units of eps, beyond which a larger step is tried."""
 
-VISIBLE = 0.03
+VISIBLE = 0.01
 """The truncation, relative, that a larger step aims at: a few columns take it away."""
 
 SHRINK = 8.0
 """By what a step is divided that was too large, or that left the domain of f."""
 
-HOPELESS, ROUGH = 0.05, 1e-4
+HOPELESS, ROUGH = 0.05, 0.01
 """Differences that do not converge: from which relative change on that cannot be noise and the step
 must be far too large, and to which one the next rows may help."""
 
-DOUBT = 16.0
-"""How far the means may miss f(x), in units of rounding, before one more row is asked for."""
-
-NOISE = 2.0
-"""How far a difference may be off, in units of the noise that was seen once."""
-
-
-class Row(NamedTuple):
-    """What was seen with one step.
-
-    Attributes
-    ----------
-    h : float
-        The step.
-    difference : float
-        Of f, over that step: it tends to the derivative.
-    rounding : float
-        How far rounding may take it.
-    miss : float
-        The mean of the values minus f(x), which tends to 0; 0 for a one-sided difference.
-    """
-
-    h: float
-    difference: Any
-    rounding: float
-    miss: Any = 0.0
-
-
-class Entry(NamedTuple):
-    """An entry of a table: its value, what it may be off by, and the smallest step in it."""
-
-    value: Any
-    error: float
-    h: float
+SURPRISE = 2.0
+"""In units of their errors, how far two values may differ before one of the errors is wrong."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -75,86 +53,13 @@ class NotFiniteError(ArithmeticError):
         self.move, self.value = move, value
 
 
-class Table:
-    """Differences at steps each half the one before, extrapolated to the step 0.
-
-    Parameters
-    ----------
-    order : {2, 1}
-        Truncation is a series in ``h**order``: 2 for two-sided differences, 1 for one-sided ones.
-
-    Attributes
-    ----------
-    rows : list of Row
-    values : list of list
-        Column j of each row is free of the first j terms of the series.
-    noise : float
-        Of f, beyond its rounding, as far as it has been seen.
-    """
-
-    def __init__(self, order: int) -> None:
-        self.order, self.noise = order, 0.0
-        self.rows: list[Row] = []
-        self.values: list[list[Any]] = []
-        self._misses: list[list[Any]] = []
-
-    def add(self, row: Row) -> None:
-        """Add a row, the step of which is half that of the row before."""
-        self.rows.append(row)
-        self.values.append(self._extrapolated(row.difference, self.values))
-        # The means share truncation and noise with the differences, and their limit is known.
-        self._misses.append(self._extrapolated(row.miss, self._misses))
-        self.noise = float(abs(self._misses[-1][-1]))
-
-    def _extrapolated(self, value: Any, rows: list[list[Any]]) -> list[Any]:
-        row = [value]
-        for j, above in enumerate(rows[-1] if rows else [], start=1):
-            row.append(row[-1] + (row[-1] - above) / (2 ** (self.order * j) - 1))
-        return row
-
-    def changes(self) -> list[float]:
-        """Return how far the last row lies from the row before, in every column of the latter."""
-        pairs = zip(self.values[-1], self.values[-2], strict=False)
-        return [float(abs(value - above)) for value, above in pairs]
-
-    def entries(self, small: Row | None) -> list[Entry]:
-        """Return all entries that something is known about, from the rows or a smaller step."""
-        if len(self.rows) == 1 and small is not None:
-            first = self.rows[0]
-            change = float(abs(first.difference - small.difference))
-            return [Entry(first.difference, change + first.rounding, first.h)]
-        return [self._entry(k, j) for k in range(1, len(self.rows)) for j in range(k + 1)]
-
-    def settled(self) -> bool:
-        """Tell whether rounding hides what the last row corrected in some column."""
-        k = len(self.rows) - 1
-        rounding = self.rows[k].rounding
-        return any(self._correction(k, j) <= self._growth(j) * rounding for j in range(k + 1))
-
-    def quiet(self) -> bool:
-        """Tell whether no more noise than rounding was seen."""
-        return self.noise <= DOUBT * self.rows[-1].h * self.rows[-1].rounding
-
-    def _correction(self, k: int, j: int) -> float:
-        """Return by how much column j changed row k, and for column 0 row k the row before."""
-        values = self.values[k]
-        return float(abs(values[j] - (values[j - 1] if j else self.values[k - 1][0])))
-
-    def _growth(self, j: int) -> float:
-        """Return how much larger rounding is in column j than in the differences."""
-        powers = (2.0 ** (self.order * column) for column in range(1, j + 1))
-        return math.prod((power + 1) / (power - 1) for power in powers)
-
-    def _entry(self, k: int, j: int) -> Entry:
-        row = self.rows[k]
-        rounding = self._growth(j) * (row.rounding + NOISE * self.noise / row.h)
-        return Entry(self.values[k][j], self._correction(k, j) + rounding, row.h)
-
-
 def extrapolate(
     see: Callable[[float], Row], h: float, most: float, least: float, eps: float, order: int
 ) -> Entry:
     """Return the derivative, its error and its smallest step.
+
+    Steps halve, and as soon as the error that `Table` estimates says that few steps between them
+    will do instead, these are taken. Tables begin with other steps until one converges.
 
     Parameters
     ----------
@@ -172,6 +77,7 @@ def extrapolate(
     NotFiniteError
         If f is not finite with any step.
     """
+    see = functools.cache(see)
     entries: list[Entry] = []
     failure: NotFiniteError | None = None
     small: Row | None = None
@@ -179,12 +85,12 @@ def extrapolate(
     for _ in range(TABLES):
         table = Table(order)
         try:
-            following = _fill(table, see, h, least, eps, small)
+            following = _fill(table, see, (h, most, least), eps, small)
         except NotFiniteError as error:
             failure, following = error, abs(error.move) / SHRINK
         found = table.entries(small)
         best = min((entry.error for entry in entries), default=math.inf)
-        worse = worse + 1 if found and min(entry.error for entry in found) > best else 0
+        worse = worse + 1 if found and _best(found).error > best else 0
         entries += found
         small = table.rows[0] if following > h else None
         if following < h:
@@ -195,51 +101,94 @@ def extrapolate(
         h = following
     if not entries and failure is not None:
         raise failure
+    return _best(entries)
+
+
+def _best(entries: list[Entry]) -> Entry:
     return min(entries, key=lambda entry: entry.error)
 
 
 def _fill(
-    table: Table, see: Callable[[float], Row], h: float, least: float, eps: float, small: Row | None
+    table: Table,
+    see: Callable[[float], Row],
+    limits: tuple[float, float, float],
+    eps: float,
+    small: Row | None,
 ) -> float:
     """Add rows until nothing is gained; return the step to start again with, or 0."""
-    settled, change = 0, math.inf
+    h, most, least = limits
+    step, change, noise = h, math.inf, 0.0
+    best: Entry | None = None
     for k in range(ROWS):
-        if h / 2**k < least:
+        if step < least:
             return 0.0
-        table.add(see(h / 2**k))
-        first, row = table.rows[0], table.rows[-1]
-        if k == (0 if small else 1):
-            larger = _larger(first, small or row, eps)
+        table.add(see(step))
+        if k < (1 if small else 2) and 2 * h <= most:
+            larger = _larger(table.rows[0], small or (table.rows[1] if k else None), eps)
             if larger:
                 return larger
+        step = table.rows[-1].h / 2
         if k == 0:
             continue
-        changes, above = table.changes(), float(abs(table.rows[-2].difference))
-        before, change = change, min(changes)
-        size = max(above, float(abs(row.difference)))
-        stuck = change > before / 2
-        steep = above > SHRINK * float(abs(row.difference))
-        if stuck:
-            table.noise = max(table.noise, changes[-1] * row.h)
-        if change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * size)):
-            return row.h / SHRINK
-        stuck = stuck and change <= ROUGH * size
-        # One row more where the means are not sure; noise and kinks are there to stay.
-        settled = settled + 1 if table.settled() else 0
-        if stuck or settled == 2 or (settled and table.quiet()):
+        before, change = change, table.change()
+        stuck = change > before / 2 and not table.means_converge()
+        table.noise = 0.0
+        last, best = best, _best(table.entries(None))
+        doubtful = not table.quiet() or (last is not None and _disagree(last, best))
+        following = _following(table) or (step if doubtful and table.means_converge() else 0.0)
+        noise = max(noise, table.changed()) if stuck or (doubtful and not following) else 0.0
+        table.noise = noise
+        if _too_large(table, change, stuck):
+            break
+        if not following or (stuck and change <= ROUGH * table.size):
             return 0.0
-    return row.h / SHRINK if min(e.error for e in table.entries(small)) > 0.01 * size else 0.0
+        step = following
+    table.noise = max(noise, table.changed())
+    poor = _best(table.entries(None)).error > 0.01 * table.size
+    return table.rows[-1].h / SHRINK if poor else 0.0
 
 
-def _larger(large: Row, small: Row, eps: float) -> float:
+def _too_large(table: Table, change: float, stuck: bool) -> bool:
+    """Tell whether the steps are far too large for differences to converge."""
+    above, row = table.rows[-2:]
+    steep = abs(above.difference) > SHRINK * abs(row.difference)
+    return change > 4 * row.rounding and (steep or (stuck and change > HOPELESS * table.size))
+
+
+def _disagree(one: Entry, other: Entry) -> bool:
+    return bool(abs(one.value - other.value) > SURPRISE * (one.error + other.error))
+
+
+def _following(table: Table) -> float:
+    """Return the next step, or 0 where truncation is less than rounding already."""
+    k, h = len(table.rows) - 1, table.rows[-1].h
+    j = min(range(k + 1), key=lambda j: table.entry(k, j).error)
+    rounding, error = table.roundings[k][j], table.truncation(k, j)
+    if error <= CONVERGED * rounding:
+        return 0.0
+    # By what the smallest step h has multiplied truncation; steps s do so by (s / h)**order more.
+    factor = error / max(table.moves(k, j)[1], rounding) if j > 1 else math.inf
+    seen = {row.h for row in table.rows}
+    fills = [s * h for s in FILLS if s * h < table.rows[0].h and s * h not in seen]
+    for step in fills:
+        error *= factor * (step / h) ** table.order
+        if error <= CONVERGED * rounding:
+            return fills[0]
+    return h / 2
+
+
+def _larger(large: Row, small: Row | None, eps: float) -> float:
     """Return a larger step with which truncation shows, or 0 where that would gain nothing."""
+    h, rounding = large.h, large.rounding
     size = float(abs(large.difference))
-    change = float(abs(large.difference - small.difference))
-    if large.rounding <= GOOD * eps * size:
+    if rounding <= GOOD * eps * size or (small and rounding > 0.75 * small.rounding):
         return 0.0
-    if size <= 4 * large.rounding and change <= 2 * small.rounding:
-        return max(64 * large.h, FIRST) if large.h < FIRST else 0.0
-    if not size or large.rounding > 0.75 * small.rounding:
-        return 0.0
-    growth = math.sqrt(VISIBLE * size / max(change, small.rounding))
-    return large.h * 2.0 ** min(20, math.floor(math.log2(growth))) if growth >= 4 else 0.0
+    if not small:
+        seen = max(abs(float(large.miss)) / h, rounding)
+        growth = math.sqrt(VISIBLE) * size / seen
+    else:
+        change = float(abs(large.difference - small.difference))
+        growth = math.sqrt(VISIBLE * size / max(change, small.rounding))
+        if growth < 4 and change <= 2 * small.rounding:
+            return max(64 * h, FIRST) if h < FIRST else 0.0
+    return h * 2.0 ** min(20, math.floor(math.log2(growth))) if growth >= 4 else 0.0

@@ -126,14 +126,17 @@ def numerical_gradient(
     in each worker prove that the worker's copy of f sees its copy of x. Whether that pays is told
     by the time that the first coordinates take.
 
-    ``h="auto"`` extrapolates central differences at steps that halve, from a quarter of the size
-    of the coordinate on, to the step 0 [5]_, and takes the value of which the estimated error is
-    least [4]_. Where no truncation shows, steps grow; where differences do not converge, or f is
-    not finite, they shrink; near a bound, differences to one side are extrapolated. The error is
-    estimated from the last correction, from the rounding of f, and from the noise with which the
-    mean of ``f(x + h)`` and ``f(x - h)`` tends to f(x). Costs 4 evaluations a coordinate where f
-    is a quadratic in it, 6 for a polynomial of degree 4, 8 to 14 mostly, 20 and more where the size
-    of x misleads or f is noisy, and some 200 at the very most; and one for f(x).
+    ``h="auto"`` extrapolates central differences to the step 0 [3]_: at steps that halve, from a
+    quarter to a half of the size of the coordinate on, and, as soon as these would do, at steps
+    between them: as much truncation goes, and larger steps mean less rounding. Rows are added until
+    truncation is less than rounding. The value with the least estimated error is taken, as
+    in [4]_. Where no truncation shows, steps grow; where differences do not converge, or f is not
+    finite, they shrink; near a bound, differences to one side are extrapolated. The error is
+    estimated from how far a value moves without its largest and without its smallest step, from the
+    rounding of f, and from the mean of ``f(x + h)`` and ``f(x - h)``, which shares the series and
+    tends to f(x): if it stops to do so, f has noise or a kink. Costs 4 evaluations a coordinate
+    where f is a quadratic in it, 6 for a polynomial of degree 4, 8 to 14 mostly, 20 and more where
+    the size of x misleads, and some 200 at the very most; and one for f(x).
 
     ``h="quick"`` takes the step ``(3 eps |f| / |third derivative|)**(1/3)`` at which truncation and
     rounding of the central difference are balanced, the third derivative estimated from four

@@ -21,6 +21,7 @@ FLOORS = [
         "_shared_memory",
         "sparsity",
         "datasets",
+        "table",
     },
     {
         "stencils",
