@@ -278,7 +278,7 @@ def _driven(
     """Return the objective for a compiled `f`, or None where only Python can call it."""
     from fastgrad.objectives.jitted import Jitted, drivable
 
-    if not drivable(parameters.x):
+    if not drivable(parameters.x, args):
         return None
     objective = Jitted(f, parameters, args, steps, keep)
     return objective if objective.returns_number else None

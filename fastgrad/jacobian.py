@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastgrad import executors
-from fastgrad.arguments import check, point_by_point
+from fastgrad.arguments import check, compiled, point_by_point
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.groups import Groups
@@ -51,7 +51,7 @@ def jacobian(
     h, relative_step, args, stencil, bounds, progress
         As for `numerical_gradient`.
     workers, backend : int and str, optional
-        As for `numerical_gradient`, with "processes" where nothing else is said.
+        As for `numerical_gradient`.
     batched : bool, default False
         `f` takes many points at once, a read-only array of shape ``(k, *x.shape)``, and returns an
         array of shape ``(k, *f.shape)``. Not together with `sparsity`.
@@ -118,7 +118,8 @@ def jacobian(
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    executor = executors.choose(workers, backend, default="processes")
+    driven = compiled(f) and not batched and sparsity is None
+    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
     single = isinstance(parameters.x, np.ndarray)
     for option, given in (("batched", batched), ("sparsity", sparsity is not None)):
@@ -130,7 +131,8 @@ def jacobian(
     arguments = point_by_point(f, args, parameters), parameters, steps, nonfinite == "keep"
     objective: Outputs
     if sparsity is None:
-        objective = BatchedOutputs(*arguments) if batched else Outputs(*arguments)
+        outputs = BatchedOutputs if batched else Outputs
+        objective = _driven(f, args, *arguments) if driven else outputs(*arguments)
         planned = steps.evaluations(parameters) if full_output else 0
     else:
         objective = Groups(*arguments, pattern(sparsity, parameters.size))
@@ -143,3 +145,26 @@ def jacobian(
     evaluations = objective.evaluations + planned
     step = steps.used(parameters)
     return result, told(start, used, value=value, evaluations=evaluations, step=step)
+
+
+def _driven(
+    f: Any,
+    args: tuple[Any, ...],
+    of_x: Callable[[Any], Any],
+    parameters: Parameters,
+    steps: Steps,
+    keep: bool,
+) -> Outputs:
+    """Return the objective for a compiled `f`, driven from compiled code where that can be."""
+    from fastgrad.objectives.jitted import drivable
+    from fastgrad.objectives.jitted_outputs import JittedOutputs
+
+    tried = 0
+    if drivable(parameters.x, args):
+        objective = JittedOutputs(of_x, parameters, steps, keep, f, args)
+        if objective.drivable:
+            return objective
+        tried = objective.evaluations
+    plain = Outputs(of_x, parameters, steps, keep)
+    plain.evaluations += tried
+    return plain

@@ -51,7 +51,7 @@ FLOORS = [
         "objectives.adaptive",
     },
     {"objectives.outputs", "objectives.second_order"},
-    {"objectives.groups", "objectives.line"},
+    {"objectives.groups", "objectives.jitted_outputs", "objectives.line"},
     {"objectives"},
     {"arguments", "engine", "info"},
     {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastgrad._typing import Array
-from fastgrad.objectives.base import OneEach
+from fastgrad.objectives.base import Cost, OneEach
 from fastgrad.objectives.values import explain, not_finite, number
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import PIECE, Parameters, entries
@@ -84,7 +84,7 @@ class BlackBox(OneEach):
         """Return what f returned as a number."""
         return number(returned)
 
-    def cost(self) -> None:
+    def cost(self) -> Cost | None:
         """Return None: how long f takes is seen when it is called."""
 
     def prepare(self) -> bool:

@@ -70,6 +70,16 @@ def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
             )
 
 
+def copies(parameters: Parameters) -> tuple[Any, list[Array]]:
+    """Return what a compiled f takes, as fresh contiguous arrays, and a flat view of each."""
+    fresh = [
+        x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+        for x in parameters.leaves
+    ]
+    x = tuple(fresh) if isinstance(parameters.x, tuple) else fresh[0]
+    return x, [copy.reshape(-1) for copy in fresh]
+
+
 class Jitted(OneEach):
     """``f(x, *args)`` as an objective; one work item is one coordinate.
 
@@ -110,22 +120,13 @@ class Jitted(OneEach):
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
-        x, _ = self._copies()
+        x, _ = copies(self.parameters)
         start = time.perf_counter()
         returned = self.f(x, *self.args)
         self.pace = time.perf_counter() - start
         self.evaluations += 1
         self.value = number(returned)
         return returned
-
-    def _copies(self) -> tuple[Any, list[Array]]:
-        """Return what f takes, as fresh contiguous arrays, and a flat view of each of them."""
-        copies = [
-            x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
-            for x in self.parameters.leaves
-        ]
-        x = tuple(copies) if isinstance(self.parameters.x, tuple) else copies[0]
-        return x, [copy.reshape(-1) for copy in copies]
 
     def cost(self) -> Cost:
         """Return about what all evaluations cost."""
@@ -141,7 +142,7 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, flats = self._copies()
+        x, flats = copies(self.parameters)
         drive = driver(self.f)
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / (self.pace * self.steps.weights.shape[1])))
@@ -170,8 +171,13 @@ class Jitted(OneEach):
         return point, self.parameters.moved(leaf, i, original.item(), point.item())
 
 
-def drivable(x: Any) -> bool:
-    """Tell whether compiled code can take x: an array, or a tuple of arrays."""
-    return isinstance(x, np.ndarray) or (
-        type(x) is tuple and all(isinstance(leaf, np.ndarray) for leaf in x)
+def drivable(x: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether compiled code can move a copy of x: an array, or a tuple of arrays.
+
+    An array in `args` that shares its memory with x would have to move along.
+    """
+    leaves = x if type(x) is tuple else (x,)
+    arrays = [array for array in args if isinstance(array, np.ndarray)]
+    return all(isinstance(leaf, np.ndarray) for leaf in leaves) and not any(
+        np.may_share_memory(array, leaf) for array in arrays for leaf in leaves
     )
