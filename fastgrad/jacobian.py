@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgrad import executors
 from fastgrad.arguments import check, compiled, point_by_point
+from fastgrad.complex_step import ComplexSteps
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.groups import Groups
@@ -42,7 +43,8 @@ def jacobian(
     Parameters
     ----------
     f : callable
-        ``f(x, *args)`` returns an array of real numbers, always of the same shape. It may ignore
+        ``f(x, *args)`` returns an array of real numbers, always of the same shape, or of complex
+        ones where ``stencil="complex"``. It may ignore
         its argument and read x from its closure: x is moved in place and put back. A function
         compiled by ``numba.njit`` is called point by point.
     x : ndarray of float, number, or dict, list or tuple of arrays
@@ -93,11 +95,12 @@ def jacobian(
 
     Notes
     -----
-    Costs two evaluations of f a coordinate for "central", one for "forward" and "backward", four
-    and six for "five-point" and "six-point"; and one more for f(x), which tells the shape. With
-    `sparsity` the same for each group of columns instead of each coordinate, and f(x) only where
-    the formula, `bounds` or `full_output` need it: six evaluations for "central" and a tridiagonal
-    Jacobian of any size. Where work is spread, one more here and one in each worker.
+    Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
+    "complex", four and six for "five-point" and "six-point"; and one more for f(x), which tells the
+    shape, or two for a compiled f. With `sparsity` the same for each group of columns instead of
+    each coordinate, and f(x) only where the formula, `bounds` or `full_output` need it: six
+    evaluations for "central" and a tridiagonal Jacobian of any size. Where work is spread, one more
+    here and one in each worker.
 
     Beside the result it takes about 2 MiB and a few times f(x), where x is float64.
 
@@ -112,13 +115,16 @@ def jacobian(
     >>> jacobian(lambda x: x[1:] * x[:-1], x).round(6)
     array([[2., 1., 0.],
            [0., 3., 2.]])
+    >>> jacobian(lambda x: x[1:] * x[:-1], x, stencil="complex")
+    array([[2., 1., 0.],
+           [0., 3., 2.]])
     >>> band = [[True, True, False], [False, True, True]]
     >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=band).nnz
     4
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    driven = compiled(f) and not batched and sparsity is None
+    driven = compiled(f) and not batched and sparsity is None and stencil != "complex"
     executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
     single = isinstance(parameters.x, np.ndarray)
@@ -127,7 +133,11 @@ def jacobian(
             raise TypeError(f"x must be one array with {option}, got a {type(x).__name__}")
     if batched and sparsity is not None:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
-    steps = Steps(parameters, named(stencil), h, bounds, relative_step)
+    if stencil == "complex":
+        steps: Steps = ComplexSteps(parameters, h, relative_step, bounds)
+        parameters = parameters.complex_copy()
+    else:
+        steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
     arguments = point_by_point(f, args, parameters), parameters, steps, nonfinite == "keep"
     objective: Outputs
     if sparsity is None:

@@ -133,14 +133,16 @@ STENCILS = {
 """The formulas that have a name (Fornberg, Mathematics of Computation 51 (1988), 699-706)."""
 
 
-def named(stencil: str | Stencil) -> Stencil:
-    """Return the stencil of that name; a `Stencil` is returned as it is."""
+def named(stencil: str | Stencil, *others: str) -> Stencil:
+    """Return the stencil of that name; a `Stencil` is returned as it is.
+
+    `others` are names that the caller knows beside those here, for the message.
+    """
     if isinstance(stencil, Stencil):
         return stencil
     if not isinstance(stencil, str) or stencil not in STENCILS:
-        raise ValueError(
-            f"stencil must be one of {', '.join(STENCILS)} or a fastgrad.Stencil, got {stencil!r}"
-        )
+        names = ", ".join((*STENCILS, *others))
+        raise ValueError(f"stencil must be one of {names} or a fastgrad.Stencil, got {stencil!r}")
     return STENCILS[stencil]
 
 

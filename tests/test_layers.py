@@ -41,8 +41,8 @@ FLOORS = [
         "step_sizes",
         "adaptive",
     },
-    {"steps", "objectives.complex_step"},
-    {"objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
+    {"steps"},
+    {"complex_step", "objectives.black_box", "objectives.network", "objectives.jitted", "parcels"},
     {
         "objectives.batched",
         "objectives.incremental",
