@@ -21,7 +21,9 @@ WORST = 3
 """Entries of a failing array that are looked at closely."""
 
 FEW = 16
-"""Entries that are differentiated one by one: for more it is the whole gradient again."""
+"""Entries that are looked at one by one: to have more of them, the whole gradient is taken."""
+
+RIGHT = Finding("truncation", "the difference vanishes with h, the gradient is right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ def judge(problem: Problem, pair: Pair) -> tuple[Integers, Finding]:
     sigma = problem.line(pair.leaf, worst).noise(pair.h[worst])
     # What a few values show may be less than the grid that they lie on, uniform: its 0.29.
     sigma = max(sigma, 0.29 * precision() * abs(problem.value))
-    evidence = _examine(problem, pair, wrong, sigma)
+    doubted, evidence = wrong, _examine(problem, pair, wrong, sigma)
     # The one that differs least is the likeliest to differ by truncation alone.
     changes = [*(item.change for item in evidence), _change(problem, pair, wrong[-1])]
     some = np.append(wrong[:WORST], wrong[-1])
@@ -113,11 +115,11 @@ def judge(problem: Problem, pair: Pair) -> tuple[Integers, Finding]:
         if problem.automatic:
             wrong = wrong[_disagree(problem, pair, wrong, sigma, found)]
             if not len(wrong):
-                return wrong, Finding(*next((e.kind, e.text) for e in evidence if e.kind))
+                return wrong, next((Finding(*e[:2]) for e in evidence if e.kind), RIGHT)
             evidence = _examine(problem, pair, wrong, sigma)
     if all(item.kind for item in evidence):
         return wrong, Finding(evidence[0].kind, evidence[0].text)
-    return wrong, diagnose(_case(problem, compared, wrong))
+    return wrong, diagnose(_case(problem, compared, doubted))
 
 
 def _hidden(problem: Problem, pair: Pair) -> Finding:
@@ -176,10 +178,10 @@ def _limits(
 def _disagree(problem: Problem, pair: Pair, wrong: Integers, sigma: float, found: Limit) -> Array:
     """Tell which entries do not agree with the limit, or only with differences beside a kink.
 
-    Smaller steps no longer reach a kink that is near x.
+    Smaller steps no longer reach a kink that is near x. It is looked for in the worst entries.
     """
     disagree: Array = found.halvings == 0
-    for k in np.flatnonzero(found.halvings > 1):
+    for k in np.flatnonzero(found.halvings > 1)[:FEW]:
         line, look = problem.line(pair.leaf, wrong[k]), _look(problem, pair, wrong[k], sigma)
         disagree[k] = kink(line, look) is not None
     return disagree
@@ -203,10 +205,10 @@ def _look(problem: Problem, pair: Pair, i: Any, sigma: float) -> Look:
     )
 
 
-def _case(problem: Problem, pair: Pair, wrong: Integers) -> Case:
-    """Return the case for a diagnosis, in which entries that are right stand for themselves."""
+def _case(problem: Problem, pair: Pair, doubted: Integers) -> Case:
+    """Return the case for a diagnosis, in which entries in no doubt stand for themselves."""
     leaf = problem.parameters.leaves[pair.leaf]
     numerical = pair.gradient.copy()
-    numerical[wrong] = pair.numerical[wrong]
+    numerical[doubted] = pair.numerical[doubted]
     arrays = (pair.gradient, numerical, leaf.astype(float), pair.allowed)
     return Case(*(array.reshape(leaf.shape) for array in arrays))
