@@ -44,9 +44,10 @@ def jacobian(
     ----------
     f : callable
         ``f(x, *args)`` returns an array of real numbers, always of the same shape, or of complex
-        ones where ``stencil="complex"``. It may ignore
-        its argument and read x from its closure: x is moved in place and put back. A function
-        compiled by ``numba.njit`` is called point by point.
+        ones where ``stencil="complex"``. Otherwise it may ignore its argument and read x from its
+        closure: x is moved in place and put back. A function compiled by ``numba.njit`` that
+        returns an array, a number, or numbers of one type is driven from a compiled loop, at a copy
+        of x; with `sparsity` and the complex step it is called from Python.
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before, also after an exception in f, Ctrl-C, or the loss of a worker.
