@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -84,7 +85,7 @@ class JittedOutputs(Outputs):
         compiled: Callable[..., Any],
         args: tuple[Any, ...],
     ) -> None:
-        self.compiled, self.args = compiled, args
+        self.compiled, self.args, self.pace = compiled, args, math.inf
         known = len(compiled.overloads)  # type: ignore[attr-defined]
         super().__init__(f, parameters, steps, keep)
         if len(compiled.overloads) > known:  # type: ignore[attr-defined]
@@ -107,11 +108,12 @@ class JittedOutputs(Outputs):
         x, _ = copies(self.parameters)
         start = time.perf_counter()
         returned = self.f(x)
-        self.pace = time.perf_counter() - start
+        self.pace = min(self.pace, time.perf_counter() - start)
         return self._read(returned)
 
     def cost(self) -> Cost:
-        """Return about what all evaluations cost."""
+        """Return about what all evaluations cost, by one more: the first are slow."""
+        self._counted()
         seconds = self.pace * self.steps.evaluations(self.parameters)
         return Cost(seconds, seconds)
 
