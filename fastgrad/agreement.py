@@ -67,7 +67,8 @@ def total_weight(stencil: Stencil) -> float:
 
 
 def tolerance(
-    stencil: Stencil,
+    order: int,
+    weight: Floats,
     h: Floats,
     x: Array,
     value: float,
@@ -79,10 +80,10 @@ def tolerance(
 
     Parameters
     ----------
-    stencil : Stencil
-        The formula of the numerical gradient.
-    h, x : ndarray, shape (n,)
-        Steps and coordinates.
+    order : int
+        Of the formula of the numerical gradient.
+    weight, h, x : ndarray, shape (n,)
+        The formula's `total_weight`, step and value of each coordinate.
     value : float
         f(x).
     eps : float
@@ -92,12 +93,12 @@ def tolerance(
     """
     if rtol is None:
         grid = float(np.finfo(x.dtype).eps)
-        free = TAMENESS * h**stencil.order + 4 * grid * np.abs(x).astype(float) / h
+        free = TAMENESS * h**order + 4 * grid * np.abs(x).astype(float) / h
         relative = np.clip(free, np.sqrt(eps), coarsest(eps))
     else:
         relative = np.full(len(x), float(rtol))
     if atol is None:
-        roundings = ROUNDINGS * eps * abs(value) * total_weight(stencil)
+        roundings = ROUNDINGS * eps * abs(value) * weight
         absolute = roundings / np.maximum(h, np.sqrt(eps))
     else:
         absolute = np.full(len(x), float(atol))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgrad import executors
 from fastgrad._typing import Array
-from fastgrad.arguments import check, with_args
+from fastgrad.arguments import check, one_array, with_args
 from fastgrad.check_report import CheckReport
 from fastgrad.comparison import check_tolerances, compare
 from fastgrad.gradient import numerical_gradient
@@ -38,6 +38,9 @@ def check_gradient(
     args: tuple[Any, ...] = (),
     workers: int | None = None,
     backend: str | None = None,
+    batched: bool = False,
+    bounds: tuple[Any, Any] | None = None,
+    progress: bool = False,
 ) -> CheckReport:
     """Compare a gradient with the numerical one, in every entry, and say what is wrong with it.
 
@@ -50,8 +53,9 @@ def check_gradient(
     gradient : callable, or like x
         ``gradient(x, *args)``, or what it returns: real numbers in the structure and the shapes
         of x.
-    h, stencil, workers, backend
-        As for `numerical_gradient`.
+    h, stencil, workers, backend, batched, bounds, progress
+        As for `numerical_gradient`, without "auto", "quick" and "complex". `gradient` is called
+        with x itself where f is `batched`.
     rtol, atol : float, optional
         An entry passes where ``|gradient - numerical| <= atol + rtol * max(|gradient|,
         |numerical|)``. If one of them is given, that alone decides, see Notes.
@@ -81,9 +85,12 @@ def check_gradient(
     Costs an evaluation of f more than `numerical_gradient`. Without `rtol` and `atol` they are
     derived from f(x), the step, the formula and the dtypes, see `fastgrad.agreement`; nobody can
     know beforehand how strongly f is curved, or how noisy it is. So where entries differ, the three
-    worst of each array are looked at with about 60 evaluations, and if truncation or noise account
-    for all of them, the gradient has to agree with the limit of the differences with h and h / 2,
-    Richardson's extrapolation. That costs as much again, once, and decides.
+    worst of each array are looked at with about 80 evaluations, and if truncation or noise account
+    for some of it, the gradient has to agree with the limit of the differences with h, h / 2,
+    h / 4 ... (Richardson's extrapolation, see `fastgrad.limit`). That costs as much again, once or
+    twice as a rule and four times at most, and decides: a right gradient passes also with a
+    one-sided formula, whose truncation is of the size of h. What is wrong is then told from the
+    limit. With `bounds`, these looks stay within them, too; a kink cannot be seen at a bound.
 
     Examples
     --------
@@ -97,20 +104,34 @@ def check_gradient(
     check_tolerances(rtol, atol)
     executors.choose(workers, backend)
     parameters, formula = Parameters(x), named(stencil)
-    steps = Steps(parameters, formula, h, None)
+    one_array(parameters, batched)
+    steps = Steps(parameters, formula, h, bounds)
     given = parameters.matching(_value(gradient, parameters, args), "gradient")
+    of_x = with_args(args, f)
+
+    def numerical(h: Any) -> Any:
+        return numerical_gradient(
+            f,
+            parameters.x,
+            h,
+            args=args,
+            stencil=formula,
+            workers=workers,
+            backend=backend,
+            batched=batched,
+            bounds=bounds,
+            progress=progress,
+        )
+
     used = steps.used(parameters)
     label = f"h = {used:g}" if isinstance(used, float) else "h of each coordinate"
     return compare(
-        with_args(args, f),
+        (lambda x: of_x(x[np.newaxis])) if batched else of_x,
         parameters,
         given,
-        lambda h: numerical_gradient(
-            f, parameters.x, h, args=args, stencil=formula, workers=workers, backend=backend
-        ),
+        numerical,
         h=h,
-        step=used,
-        stencil=formula,
+        steps=steps,
         rtol=rtol,
         atol=atol,
         title=f"gradient against finite differences of order {formula.order}, {label}",
@@ -129,6 +150,9 @@ def assert_gradient(
     args: tuple[Any, ...] = (),
     workers: int | None = None,
     backend: str | None = None,
+    batched: bool = False,
+    bounds: tuple[Any, Any] | None = None,
+    progress: bool = False,
 ) -> None:
     """Raise `GradientMismatch` with the report unless the gradient is right.
 
@@ -149,6 +173,9 @@ def assert_gradient(
         args=args,
         workers=workers,
         backend=backend,
+        batched=batched,
+        bounds=bounds,
+        progress=progress,
     )
     if not report.passed:
         raise GradientMismatch(report)

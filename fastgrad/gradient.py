@@ -17,12 +17,12 @@ from fastgrad.arguments import (
     point_by_point,
     with_args,
 )
+from fastgrad.complex_step import ComplexSteps, refuse_bounds
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.adaptive import Adaptive, check_rule
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.complex_step import ComplexStep, ComplexSteps
 from fastgrad.stencils import Stencil, named
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -72,9 +72,9 @@ def numerical_gradient(
         The formula; see `fastgrad.STENCILS`. "complex" is the complex step, ``Im f(x + ih) / h``
         [1]_ [2]_, by default with ``h = 1e-20 * min(1, |x|)``: exact to rounding, for f that is
         analytic and computes with its argument alone. f takes a complex copy of x (complex128,
-        of its structure) and returns a complex number. Anything in f that drops the imaginary
-        part (abs, max, comparisons, ``.real``, ``.conj()``) makes the result wrong. A compiled f
-        is called from Python, and compiled for complex numbers by numba.
+        of its structure), or many where `batched`, and returns a complex number for each. Anything
+        in f that drops the imaginary part (abs, max, comparisons, ``.real``, ``.conj()``) makes the
+        result wrong. A compiled f is called from Python, and compiled for complex numbers by numba.
     workers : int, optional
         How many workers at most; -1 is one for each core. The result does not depend on it, and
         work too short to be worth sharing is not shared. None takes what
@@ -176,17 +176,17 @@ def numerical_gradient(
     executor = executors.choose(workers, backend, default=default_backend(f))
     parameters = Parameters(x)
     keep = nonfinite == "keep"
-    objective: Adaptive | Batched | BlackBox | ComplexStep | Jitted
-    steps: Steps | ComplexSteps | None = None
+    one_array(parameters, batched)
+    objective: Adaptive | Batched | BlackBox | Jitted
+    steps: Steps | None = None
     if isinstance(h, str):
         check_rule(h, relative_step, stencil, batched)
         objective = Adaptive(point_by_point(f, args, parameters), parameters, h, bounds, keep)
     elif stencil == "complex":
-        _check_complex(batched, bounds)
-        steps = ComplexSteps(parameters, h, relative_step)
-        objective = ComplexStep(with_args(args, f), parameters, steps, keep)
+        steps = ComplexSteps(parameters, h, relative_step, bounds)
+        kind = Batched if batched else BlackBox
+        objective = kind(with_args(args, f), parameters.complex_copy(), steps, keep)
     else:
-        one_array(parameters, batched)
         steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
         objective = by_steps(f, parameters, args, steps, keep, batched)
     vector, used = differentiate(objective, executor, progress=progress)
@@ -236,7 +236,7 @@ def grad(
     if isinstance(h, str):
         check_rule(h, relative_step, stencil, batched)
     elif stencil == "complex":
-        _check_complex(batched, bounds)
+        refuse_bounds(bounds)
     else:
         named(stencil, "complex")
     executors.choose(workers, backend)
@@ -259,19 +259,6 @@ def grad(
         )
 
     return gradient
-
-
-def _check_complex(batched: bool, bounds: object) -> None:
-    """Refuse the options that mean nothing to the complex step."""
-    if batched:
-        raise ValueError(
-            "batched=True calls f with many real points; leave it out where stencil='complex'"
-        )
-    if bounds is not None:
-        raise ValueError(
-            f"bounds do not matter where stencil='complex', got {bounds!r}: the real part of x "
-            "never moves; leave them out"
-        )
 
 
 def by_steps(

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fastgrad import executors
-from fastgrad.arguments import check, point_by_point
+from fastgrad.arguments import check, compiled, point_by_point
+from fastgrad.complex_step import ComplexSteps
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.groups import Groups
@@ -42,16 +43,18 @@ def jacobian(
     Parameters
     ----------
     f : callable
-        ``f(x, *args)`` returns an array of real numbers, always of the same shape. It may ignore
-        its argument and read x from its closure: x is moved in place and put back. A function
-        compiled by ``numba.njit`` is called point by point.
+        ``f(x, *args)`` returns an array of real numbers, always of the same shape, or of complex
+        ones where ``stencil="complex"``. Otherwise it may ignore its argument and read x from its
+        closure: x is moved in place and put back. A function compiled by ``numba.njit`` that
+        returns an array, a number, or numbers of one type is driven from a compiled loop, at a copy
+        of x; with `sparsity` and the complex step it is called from Python.
     x : ndarray of float, number, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
         before, also after an exception in f, Ctrl-C, or the loss of a worker.
     h, relative_step, args, stencil, bounds, progress
         As for `numerical_gradient`.
     workers, backend : int and str, optional
-        As for `numerical_gradient`, with "processes" where nothing else is said.
+        As for `numerical_gradient`.
     batched : bool, default False
         `f` takes many points at once, a read-only array of shape ``(k, *x.shape)``, and returns an
         array of shape ``(k, *f.shape)``. Not together with `sparsity`.
@@ -93,11 +96,12 @@ def jacobian(
 
     Notes
     -----
-    Costs two evaluations of f a coordinate for "central", one for "forward" and "backward", four
-    and six for "five-point" and "six-point"; and one more for f(x), which tells the shape. With
-    `sparsity` the same for each group of columns instead of each coordinate, and f(x) only where
-    the formula, `bounds` or `full_output` need it: six evaluations for "central" and a tridiagonal
-    Jacobian of any size. Where work is spread, one more here and one in each worker.
+    Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
+    "complex", four and six for "five-point" and "six-point"; and one more for f(x), which tells the
+    shape, or two for a compiled f. With `sparsity` the same for each group of columns instead of
+    each coordinate, and f(x) only where the formula, `bounds` or `full_output` need it: six
+    evaluations for "central" and a tridiagonal Jacobian of any size. Where work is spread, one more
+    here and one in each worker.
 
     Beside the result it takes about 2 MiB and a few times f(x), where x is float64.
 
@@ -112,13 +116,17 @@ def jacobian(
     >>> jacobian(lambda x: x[1:] * x[:-1], x).round(6)
     array([[2., 1., 0.],
            [0., 3., 2.]])
+    >>> jacobian(lambda x: x[1:] * x[:-1], x, stencil="complex")
+    array([[2., 1., 0.],
+           [0., 3., 2.]])
     >>> band = [[True, True, False], [False, True, True]]
     >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=band).nnz
     4
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    executor = executors.choose(workers, backend, default="processes")
+    driven = compiled(f) and not batched and sparsity is None and stencil != "complex"
+    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
     parameters = Parameters(x)
     single = isinstance(parameters.x, np.ndarray)
     for option, given in (("batched", batched), ("sparsity", sparsity is not None)):
@@ -126,11 +134,16 @@ def jacobian(
             raise TypeError(f"x must be one array with {option}, got a {type(x).__name__}")
     if batched and sparsity is not None:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
-    steps = Steps(parameters, named(stencil), h, bounds, relative_step)
+    if stencil == "complex":
+        steps: Steps = ComplexSteps(parameters, h, relative_step, bounds)
+        parameters = parameters.complex_copy()
+    else:
+        steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
     arguments = point_by_point(f, args, parameters), parameters, steps, nonfinite == "keep"
     objective: Outputs
     if sparsity is None:
-        objective = BatchedOutputs(*arguments) if batched else Outputs(*arguments)
+        outputs = BatchedOutputs if batched else Outputs
+        objective = _driven(f, args, *arguments) if driven else outputs(*arguments)
         planned = steps.evaluations(parameters) if full_output else 0
     else:
         objective = Groups(*arguments, pattern(sparsity, parameters.size))
@@ -143,3 +156,26 @@ def jacobian(
     evaluations = objective.evaluations + planned
     step = steps.used(parameters)
     return result, told(start, used, value=value, evaluations=evaluations, step=step)
+
+
+def _driven(
+    f: Any,
+    args: tuple[Any, ...],
+    of_x: Callable[[Any], Any],
+    parameters: Parameters,
+    steps: Steps,
+    keep: bool,
+) -> Outputs:
+    """Return the objective for a compiled `f`, driven from compiled code where that can be."""
+    from fastgrad.objectives.jitted import drivable
+    from fastgrad.objectives.jitted_outputs import JittedOutputs
+
+    tried = 0
+    if drivable(parameters.x, args):
+        objective = JittedOutputs(of_x, parameters, steps, keep, f, args)
+        if objective.drivable:
+            return objective
+        tried = objective.evaluations
+    plain = Outputs(of_x, parameters, steps, keep)
+    plain.evaluations += tried
+    return plain

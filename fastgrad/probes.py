@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgrad.agreement import coarsest, total_weight
+from fastgrad._typing import Floats
+from fastgrad.agreement import coarsest
 from fastgrad.gradient import numerical_gradient
+from fastgrad.limit import HALVINGS, NOISE, Limit, Look, limit
 from fastgrad.objectives.values import number
 from fastgrad.stencils import STENCILS, Stencil
 from fastgrad.structures import Parameters
 
 FINER = 16
 """A second step that is so much smaller tells truncation from what stays."""
-
-NOISE = 8
-"""Standard deviations that the noise of f may reach."""
 
 KINK = 30
 """Noise on one side of x that is so many times that on the other is not noise."""
@@ -27,7 +26,7 @@ KINK = 30
 class Evidence(NamedTuple):
     """Why the numerical derivative differs: a kind, and words. "" where it does not explain it.
 
-    `settled` tells that the gradient is right all the same, `change` by how much the numerical
+    `settled` tells that the gradient may be right all the same, `change` by how much the numerical
     derivative changes with a finer step.
     """
 
@@ -48,12 +47,29 @@ class Line:
         x.
     leaf, i : int
         Which array, and which of its entries.
+    bounds : list of tuple of ndarray, or None
+        As in `Steps`: what is asked for below stays within them.
     """
 
-    def __init__(self, f: Callable[[Any], Any], parameters: Parameters, leaf: int, i: int) -> None:
+    def __init__(
+        self,
+        f: Callable[[Any], Any],
+        parameters: Parameters,
+        leaf: int,
+        i: int,
+        bounds: list[tuple[Floats, Floats]] | None = None,
+    ) -> None:
         self.f, self.x, self.i = f, parameters.x, i
         self.array = parameters.leaves[leaf]
         self.origin = self.array.flat[i]
+        self._known: dict[tuple[float, Stencil], float] = {}
+        self.room = {1: math.inf, -1: math.inf}
+        if bounds is not None:
+            x = float(self.origin)
+            # As for steps: x + h, rounded, must not cross the bound either.
+            slack = 4 * float(np.finfo(self.array.dtype).eps) * abs(x)
+            for side, bound in zip((-1, 1), bounds[leaf], strict=True):
+                self.room[side] = max(0.0, side * (float(bound[i]) - x) * (1 - 1e-6) - slack)
 
     def __call__(self, point: Any) -> float:
         """Return f where the coordinate is `point`."""
@@ -64,8 +80,11 @@ class Line:
             self.array.flat[self.i] = self.origin
 
     def derivative(self, h: float, stencil: Stencil) -> float:
-        """Return the finite difference along the line."""
-        return float(numerical_gradient(self, np.asarray(self.origin).copy(), h, stencil=stencil))
+        """Return the finite difference along the line; it is evaluated once."""
+        if (h, stencil) not in self._known:
+            x = np.asarray(self.origin).copy()
+            self._known[h, stencil] = float(numerical_gradient(self, x, h, stencil=stencil))
+        return self._known[h, stencil]
 
     def noise(self, h: float) -> float:
         """Return the standard deviation of the noise in f, from 35 evaluations.
@@ -77,12 +96,34 @@ class Line:
         """
         spacing = min(h / 8, 1e-5 * max(1.0, abs(float(self.origin))))
         spacing = max(spacing, 2 * abs(float(np.spacing(self.origin))))
-        step = self.array.dtype.type(h)
-        quiet, loud = sorted(self._noise(side * spacing) for side in (1, -1))
-        above, below = self(self.origin + step), self(self.origin - step)
-        bend, slope = abs(above - 2 * self(self.origin) + below), abs(above - below) / 2
+        sides = [side for side in (1, -1) if self.room[side] >= 15 * spacing]
+        if not sides:
+            sides = [self.roomier]
+            spacing = self.room[self.roomier] / 15
+        noises = [self._noise(side * spacing) for side in sides]
+        quiet, loud = min(noises), max(noises)
+        bend, slope = self.shape(h)
         uneven = (bend + slope / 4) / h * abs(float(np.spacing(self.origin)))
         return uneven + (loud if loud <= KINK * quiet else quiet)
+
+    @property
+    def roomier(self) -> int:
+        """The side on which there is more room."""
+        return 1 if self.room[1] >= self.room[-1] else -1
+
+    def both(self, h: float) -> bool:
+        """Tell whether there is room for the step h on both sides."""
+        return min(self.room.values()) >= h
+
+    def shape(self, h: float) -> tuple[float, float]:
+        """Return how far f bends over the step h, and how far it changes."""
+        value, number = self(self.origin), self.array.dtype.type
+        if self.both(h):
+            above, below = self(self.origin + number(h)), self(self.origin - number(h))
+            return abs(above - 2 * value + below), abs(above - below) / 2
+        far = min(h, self.room[self.roomier])
+        end, middle = (self(self.origin + number(self.roomier * d)) for d in (far, far / 2))
+        return 4 * abs(end - 2 * middle + value) * (h / far) ** 2, abs(end - value) * h / far
 
     def _noise(self, spacing: float) -> float:
         moves = (spacing * np.arange(16)).astype(self.array.dtype)
@@ -90,71 +131,26 @@ class Line:
         return float(np.sqrt(np.mean(np.diff(values, 6) ** 2) / math.comb(12, 6)))
 
 
-class Look(NamedTuple):
-    """What is known of an entry, or of several in arrays, before it is looked at.
-
-    `sigma` is the noise of f, `allowed` what may differ, `size` the largest entry of either
-    gradient, `eps` that of the coarsest dtype, `value` f(x), `span` the
-    largest coordinate of the array.
-    """
-
-    gradient: Any
-    numerical: Any
-    h: Any
-    stencil: Stencil
-    sigma: float
-    allowed: Any
-    size: float
-    eps: float
-    value: float
-    span: float
-
-    @property
-    def reach(self) -> Any:
-        """How far the noise of f carries the derivative."""
-        return NOISE * self.sigma * total_weight(self.stencil) / self.h
-
-    @property
-    def difference(self) -> Any:
-        """Gradient minus numerical gradient."""
-        return self.gradient - self.numerical
-
-
 def examine(line: Line, look: Look) -> Evidence:
     """Tell whether noise, a kink or truncation makes the difference.
 
-    At most 14 evaluations of f with the central difference.
+    At most 16 evaluations of f with the central difference, and 6 more where the limit of the
+    differences takes more than two of them.
     """
     evidence = _noise(line, look)
     if evidence is not None or not _moves(line, look.h / FINER):
         return evidence or Evidence("", "", False)
-    fine = line.derivative(look.h / FINER, look.stencil)
-    right = bool(settled(look, line.derivative(look.h / 2, look.stencil)))
-    if right:
-        return _truncation(look, fine, right)
-    return _kink(line, look, fine) or _truncation(look, fine, right)
+    return kink(line, look) or _truncation(line, look)
 
 
-def settled(look: Look, half: Any) -> Any:
-    """Tell whether the gradient agrees with the limit of the differences with h and h / 2.
-
-    The limit is Richardson's: the truncation at h is ``(numerical - half) / (1 - 2**-order)``.
-    """
-    power = 2.0**look.stencil.order
-    truncation = (look.numerical - half) * power / (power - 1)
-    rest = np.abs(look.gradient - (look.numerical - truncation))
-    # The noise of both differences, that of `half` being twice as large.
-    noise = look.reach * (2 * power + 1) / (power - 1)
-    # The next term of the truncation is smaller, but not nothing, also where the first is 0.
-    next_term = min(np.abs(truncation).max() / power, coarsest(look.eps) * look.size)
-    return rest <= look.allowed + noise + next_term
+def _limit(line: Line, look: Look, most: int = HALVINGS) -> Limit:
+    return limit(look, lambda k: line.derivative(look.h / 2**k, look.stencil), most)
 
 
 def _noise(line: Line, look: Look) -> Evidence | None:
     if not abs(look.difference) <= look.reach:
         return None
-    above, below = (line(line.origin + side * look.h) for side in (1, -1))
-    second = abs(above - 2 * look.value + below) - 4 * NOISE * look.sigma
+    second = line.shape(look.h)[0] - 4 * NOISE * look.sigma
     # A gradient of 0 has no size of its own: how fast it changes has.
     size = max(look.size, second / look.h**2 * look.span)
     harmless = look.reach <= coarsest(look.eps) * size
@@ -172,13 +168,15 @@ def _noise(line: Line, look: Look) -> Evidence | None:
     return Evidence("float32 precision" if single else "rounding noise", text, bool(harmless))
 
 
-def _kink(line: Line, look: Look, fine: float) -> Evidence | None:
-    """Compare the slopes on both sides, for two steps.
+def kink(line: Line, look: Look) -> Evidence | None:
+    """Compare the slopes on both sides, for two steps, where bounds leave room for that.
 
     Where f is smooth their gap falls like h. It stays at a kink in x itself; at one between x and
     x + h it is gone with the finer step, and then was once or twice the error, depending on the
     formula.
     """
+    if _limit(line, look, 1).halvings or not line.both(look.h):
+        return None
     finer = look.h / FINER
     (above, below), (above_finer, below_finer) = (
         [line.derivative(h, STENCILS[side]) for side in ("forward", "backward")]
@@ -191,7 +189,7 @@ def _kink(line: Line, look: Look, fine: float) -> Evidence | None:
     here = gap_finer > max(gap / 2, floor)
     error = abs(look.difference)
     beside = any(abs(abs(gap - FINER * gap_finer) - n * error) <= 0.05 * error for n in (1, 2))
-    near = abs(look.gradient - fine) <= error / 10
+    near = abs(look.gradient - line.derivative(finer, look.stencil)) <= error / 10
     if not (between and (here or (beside and near))):
         return None
     return Evidence(
@@ -203,17 +201,18 @@ def _kink(line: Line, look: Look, fine: float) -> Evidence | None:
     )
 
 
-def _truncation(look: Look, fine: float, right: bool) -> Evidence:
-    rest = look.gradient - fine
-    change, difference = abs(look.numerical - fine), abs(look.difference)
-    if not right and abs(rest) > difference / 5 and change < difference / 2:
+def _truncation(line: Line, look: Look) -> Evidence:
+    fine, found = line.derivative(look.h / FINER, look.stencil), _limit(line, look)
+    right, change = bool(found.halvings), abs(look.numerical - fine)
+    # Where the limit is known, and another number, it is not the step that is to blame.
+    if not right and abs(look.gradient - found.value) > 2 * found.change:
         return Evidence("", "", False, change)
     text = (
-        f"the difference is {look.difference:.1e} with h = {look.h:.1g} and {rest:.1e} with "
-        f"h = {look.h / FINER:.1g}"
+        f"the difference is {look.difference:.1e} with h = {look.h:.1g} and "
+        f"{look.gradient - fine:.1e} with h = {look.h / FINER:.1g}"
     )
     words = "it vanishes with h, the gradient is right" if right else "h is too large for f"
-    return Evidence("truncation", f"{text}: {words}", right)
+    return Evidence("truncation", f"{text}: {words}", right, change)
 
 
 def _moves(line: Line, h: float) -> bool:

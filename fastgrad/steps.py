@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.bounds import check_inside, fit, pairs
+from fastgrad.objectives.values import REAL
 from fastgrad.stencils import Stencil, moves
 from fastgrad.step_sizes import BOOK_STEP, StepSizes, refuse
 from fastgrad.structures import Parameters
@@ -91,6 +92,13 @@ class Steps:
         self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
         self._step = self.sizes.one or BOOK_STEP
         self._validate(parameters)
+
+    kinds = REAL
+    """Of the dtypes that f may return."""
+
+    def value(self, evaluate: Callable[[], Any]) -> Any:
+        """Return f(x)."""
+        return evaluate()
 
     @property
     def needs_value(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 import time
@@ -42,6 +43,8 @@ class Parameters:
         The arrays, in the order of the structure.
     size : int
         Number of coordinates.
+    dtypes : list of dtype
+        Of the arrays, and of what `assemble` returns.
     dtype : dtype
         Of derivatives: float64, or what is more precise.
 
@@ -69,7 +72,8 @@ class Parameters:
         self._names, self.leaves = [name for name, _ in named], [leaf for _, leaf in named]
         self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
         self.size = self._starts[-1]
-        dtypes = {leaf.dtype for leaf in self.leaves}
+        self.dtypes = [leaf.dtype for leaf in self.leaves]
+        dtypes = set(self.dtypes)
         self.dtype = np.result_type(FLOAT64, *dtypes) if dtypes - {FLOAT64} else FLOAT64
 
     def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
@@ -106,6 +110,8 @@ class Parameters:
 
     def moved(self, leaf: int, i: int, original: float, point: float) -> str:
         """Return words for the place where coordinate `i` of a leaf has been moved."""
+        if np.iscomplexobj(point):
+            return f"{self._name(leaf, i)} = {original.real!r} + {point.imag:.3g}j"
         side = "+" if point > original else "-"
         return f"{self._name(leaf, i)} = {original!r} {side} {abs(point - original):.3g}"
 
@@ -120,11 +126,19 @@ class Parameters:
         before it.
         """
         outer = vector.shape[:-1]
+        spans = zip(self.leaves, self.dtypes, pairwise(self._starts), strict=True)
         pieces = [
-            vector[..., start:stop].reshape(outer + leaf.shape).astype(leaf.dtype, copy=False)
-            for leaf, (start, stop) in zip(self.leaves, pairwise(self._starts), strict=True)
+            vector[..., start:stop].reshape(outer + leaf.shape).astype(dtype, copy=False)
+            for leaf, dtype, (start, stop) in spans
         ]
         return self.rebuild(pieces)
+
+    def complex_copy(self) -> Parameters:
+        """Return the same with a complex copy of x; what is assembled stays real."""
+        twin = copy.copy(self)
+        twin.leaves = [leaf.astype(np.result_type(leaf.dtype, complex)) for leaf in self.leaves]
+        twin.x = self.rebuild(twin.leaves)
+        return twin
 
     def rebuild(self, leaves: list[Array]) -> Any:
         """Return other arrays in the structure of `x`."""

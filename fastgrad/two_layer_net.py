@@ -18,6 +18,7 @@ from fastgrad.objectives.classes import BLOCK, UNSURE, Classes
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, compress
 from fastgrad.stencils import CENTRAL
+from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
 if TYPE_CHECKING:
@@ -286,8 +287,7 @@ class TwoLayerNet:
             given,
             lambda h: self.numerical_gradient(x, t, h=h, workers=workers, backend=backend),
             h=h,
-            step=float(h),
-            stencil=CENTRAL,
+            steps=Steps(parameters, CENTRAL, h, None),
             rtol=rtol,
             atol=atol,
             title=f"backprop against finite differences of order 2, h = {h:g}",

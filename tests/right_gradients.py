@@ -82,6 +82,14 @@ def _large_constant(rng, n):
     return lambda x: 1e6 + np.sum(np.cos(x)), lambda x: -np.sin(x)
 
 
+def _steep(rng, n):
+    return lambda x: np.sum(np.exp(3 * x)), lambda x: 3 * np.exp(3 * x)
+
+
+def _fourth_powers(rng, n):
+    return lambda x: 100 * np.sum(x**4), lambda x: 400 * x**3
+
+
 FAMILIES = [
     _quadratic,
     _waves,
@@ -93,6 +101,8 @@ FAMILIES = [
     _rosenbrock,
     least_squares_at_its_minimum,
     _large_constant,
+    _steep,
+    _fourth_powers,
 ]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import COMPLEX, FLOAT32
 
-from fastgrad import grad, numerical_gradient
+from fastgrad import grad, jacobian, numerical_gradient
 from fastgrad.objectives import values
 
 # Analytic functions of one variable, with their derivatives; the first is Squire's and Trapp's.
@@ -139,6 +139,29 @@ def test_f_is_evaluated_as_often_as_documented():
     np.testing.assert_array_equal(np.array(calls).real, [[3, 0, 1e-5]] * 4)
 
 
+def test_many_points_at_once():
+    x = np.linspace(0.5, 2, 300).reshape(3, 100)
+    longest = []
+
+    def f(points):
+        longest.append(len(points))
+        return np.exp(points / 4).sum(axis=(1, 2))
+
+    gradient, info = numerical_gradient(
+        f, x, stencil="complex", batched=True, full_output=True, h=1e-30
+    )
+    np.testing.assert_allclose(gradient, np.exp(x / 4) / 4, rtol=4 * COMPLEX)
+    assert info.value == pytest.approx(np.exp(x / 4).sum(), rel=100 * COMPLEX)
+    assert (sum(longest), max(longest), info.step) == (info.evaluations, 64, 1e-30)
+    assert info.evaluations == 301
+    with pytest.raises(
+        TypeError, match="array of complex numbers where stencil='complex', got float64"
+    ):
+        numerical_gradient(lambda z: z.real.sum(axis=(1, 2)), x, stencil="complex", batched=True)
+    with pytest.raises(TypeError, match="f reads x in another way"):
+        numerical_gradient(lambda z: (z * x).sum(axis=(1, 2)), x, stencil="complex", batched=True)
+
+
 def test_nothing_to_differentiate():
     assert numerical_gradient(never, np.empty((0, 3)), stencil="complex").shape == (0, 3)
 
@@ -207,6 +230,17 @@ def test_an_f_that_also_reads_x_from_elsewhere_is_refused(f):
         assert x.tolist() == [1.0, 2.0]
 
 
+def test_a_number_that_is_not_complex_at_one_point_only_is_refused():
+    with pytest.raises(TypeError, match="f must return a complex number"):
+        numerical_gradient(lambda z: 1.0 if z[1].imag else z.sum(), np.ones(3), stencil="complex")
+
+
+def test_an_unknown_name_is_told_this_one():
+    for call in (numerical_gradient, jacobian, lambda f, x, **options: grad(f, **options)(x)):
+        with pytest.raises(ValueError, match=r"six-point, complex or a fastgrad\.Stencil, got 'i'"):
+            call(never, np.ones(2), stencil="i")
+
+
 def test_more_than_one_number_is_refused():
     with pytest.raises(TypeError, match=r"one number, got an array of shape \(3,\)"):
         numerical_gradient(lambda z: z, np.ones(3), stencil="complex")
@@ -216,7 +250,6 @@ def test_more_than_one_number_is_refused():
     ("options", "match"),
     [
         ({"bounds": (0, 1)}, r"bounds do not matter where stencil='complex', got \(0, 1\)"),
-        ({"batched": True}, "batched=True calls f with many real points"),
         ({"h": np.array([1e-20, 0.0])}, r"x\[1\] = 1.0 has the step 0.0"),
         ({"h": 0.0}, "h must be a finite step"),
         ({"h": 1e-20, "relative_step": 1e-20}, "not both"),
@@ -246,7 +279,7 @@ def test_an_exception_names_the_coordinate_and_x_is_restored():
         numerical_gradient(f, x, stencil="complex")
     assert x.tolist() == [1.0, 2.0]
     told = caught.value.__notes__ if sys.version_info >= (3, 11) else [str(caught.value.__cause__)]
-    assert told == ["f was evaluated at x[1] moved by 1e-20j"]
+    assert told == ["f was evaluated at x[1] = 2.0 + 1e-20j"]
 
 
 def test_an_interrupt_while_x_is_overwritten_gives_it_back():
@@ -267,7 +300,7 @@ def test_values_that_are_not_finite():
         return z.sum() + (complex(math.nan) if z[1].imag else 0)
 
     x = np.ones(3)
-    with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x\[1\] moved by 1e-20j"):
+    with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x\[1\] = 1.0 \+ 1e-20j"):
         numerical_gradient(f, x, stencil="complex")
     with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x;"):
         numerical_gradient(lambda z: z.sum() * math.nan, x, stencil="complex")

@@ -6,7 +6,6 @@ import tracemalloc
 from collections import namedtuple
 
 import functions_of_x
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -149,16 +148,6 @@ def test_float32_keeps_its_dtype():
     assert J.dtype == np.float32
     h = np.cbrt(np.finfo(np.float32).eps) * np.maximum(1, x)
     assert (np.abs(np.diag(J) - 2 * x) <= FLOAT32 * (x + h) ** 2 / h).all()
-
-
-def test_a_compiled_f_is_called_point_by_point():
-    compiled = numba.njit(lambda x: x[1:] * x[:-1])
-    x = np.array([1.0, 2.0, 3.0])
-    assert same(jacobian(compiled, x), jacobian(compiled.py_func, x))
-    W = np.ones(3)
-    frozen = numba.njit(lambda _: W * 2)
-    with pytest.raises(TypeError, match="reads x from outside, as W"):
-        jacobian(frozen, W)
 
 
 # Batched ---------------------------------------------------------------------------------------

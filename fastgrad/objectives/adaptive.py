@@ -61,6 +61,13 @@ class Adaptive(BlackBox):
         self._validate()
         self.evaluate()
 
+    def evaluate(self) -> None:
+        """Set ``value`` to f(x)."""
+        self._set_value(self._counted())
+
+    def _read(self, returned: Any) -> float:
+        return number(returned)
+
     def _validate(self) -> None:
         """Look at all coordinates before anything is evaluated."""
         for leaf, indices, where in self.parameters.pieces(range(self.size)):

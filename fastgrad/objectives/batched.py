@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import explain, returned
+from fastgrad.objectives.values import COMPLEX, explain, numbers, returned
 
 BATCH_BYTES = 2**26
 """Memory for the points of one batch, 64 MiB."""
@@ -43,7 +43,7 @@ class Batched(BlackBox):
     def length(self) -> int:
         """Coordinates in a batch."""
         (x,) = self.parameters.leaves
-        width = max(len(formula.moves) for formula in self.steps.formulas)
+        width = int(self.steps.counts.max())
         share = self.parameters.size * width // BATCHES
         largest = max(1, x.nbytes, self.outputs * self.dtype.itemsize)
         points = min(max(LEAST_POINTS, share), BATCH_BYTES // largest)
@@ -115,10 +115,13 @@ class Batched(BlackBox):
     def _values(self, batch: Array) -> Floats:
         values = returned(self.f(batch))
         shape = values.shape[1:] if self.shape is None else self.shape
-        if values.shape != (len(batch), *shape) or values.dtype.kind not in "iuf":
-            one = f"an array of shape {shape}" if shape else "one real number"
+        if self.steps.kinds == COMPLEX:
+            numbers(values, COMPLEX)  # says what may have dropped the imaginary part
+        if values.shape != (len(batch), *shape) or values.dtype.kind not in self.steps.kinds:
+            kind = "complex" if self.steps.kinds == COMPLEX else "real"
+            one = f"an array of shape {shape}" if shape else f"one {kind} number"
             raise TypeError(
                 f"f must return {one} for each of the {len(batch)} points, shape "
                 f"{(len(batch), *shape)}, got {values.dtype} of shape {values.shape}"
             )
-        return values.astype(float)
+        return values.astype(np.result_type(values.dtype, float))

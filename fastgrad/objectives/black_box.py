@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastgrad._typing import Array
-from fastgrad.objectives.base import OneEach
-from fastgrad.objectives.values import explain, not_finite, number
+from fastgrad.objectives.base import Cost, OneEach
+from fastgrad.objectives.values import REAL, explain, not_finite, single
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import PIECE, Parameters, entries
 
@@ -71,10 +71,16 @@ class BlackBox(OneEach):
 
     def evaluate(self) -> None:
         """Set ``value`` to f(x)."""
+        self._set_value(self.steps.value(self._counted))
+
+    def _set_value(self, value: Any) -> None:
+        if not (self.keep or np.isfinite(value).all()):
+            raise self._not_finite(value, lambda *_: "x")
+        self.value = value.real
+
+    def _counted(self) -> Any:
         self.evaluations += 1
-        self.value = self._now()
-        if not (self.keep or np.isfinite(self.value).all()):
-            raise self._not_finite(self.value, lambda *_: "x")
+        return self._now()
 
     def _now(self) -> Any:
         """Return f at x as it is now."""
@@ -82,9 +88,9 @@ class BlackBox(OneEach):
 
     def _read(self, returned: Any) -> Any:
         """Return what f returned as a number."""
-        return number(returned)
+        return single(returned, self.steps.kinds)
 
-    def cost(self) -> None:
+    def cost(self) -> Cost | None:
         """Return None: how long f takes is seen when it is called."""
 
     def prepare(self) -> bool:
@@ -118,14 +124,13 @@ class BlackBox(OneEach):
         leaves = self.parameters.leaves
         saved = [leaf.copy() for leaf in leaves]
         random = np.random.default_rng(0)
-        self.evaluations += 1
         try:
             for leaf, indices, _ in self.parameters.pieces(range(self.parameters.size)):
                 x = leaves[leaf].flat[indices.start : indices.stop]
                 moves = self._first_moves(leaf, indices)
                 part = random.uniform(0.5, 1.0, len(x)).astype(x.dtype)
                 leaves[leaf].flat[indices.start : indices.stop] = x + part * moves
-            return self._now()
+            return self._counted()
         finally:
             for array, copy in zip(leaves, saved, strict=True):
                 array[...] = copy
@@ -156,7 +161,8 @@ class BlackBox(OneEach):
         # Lists and local names: NumPy's scalars would cost more than a cheap f.
         rows = zip(indices, saved.tolist(), self.steps.moves(plan))  # noqa: B905, may go on
         values: list[Any] = []
-        append, ready, read = values.append, self.ready, self._read
+        append, read = values.append, self._read
+        ready = self.ready if self.steps.kinds == REAL else ()
         for i, original, moves in rows:
             for move in moves:
                 # Rounds as the array's own dtype would: float64 is more than twice as long as

@@ -63,7 +63,7 @@ class Groups(Outputs):
 
     def assemble(self, vector: Array) -> Any:
         """Return the sparse Jacobian."""
-        return self.pattern.assemble(vector.astype(self.parameters.leaves[0].dtype, copy=False))
+        return self.pattern.assemble(vector.astype(self.parameters.dtypes[0], copy=False))
 
     def _settle(self, shape: tuple[int, ...]) -> None:
         super()._settle(shape)

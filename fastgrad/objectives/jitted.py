@@ -70,6 +70,16 @@ def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
             )
 
 
+def copies(parameters: Parameters) -> tuple[Any, list[Array]]:
+    """Return what a compiled f takes, as fresh contiguous arrays, and a flat view of each."""
+    fresh = [
+        x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+        for x in parameters.leaves
+    ]
+    x = tuple(fresh) if isinstance(parameters.x, tuple) else fresh[0]
+    return x, [copy.reshape(-1) for copy in fresh]
+
+
 class Jitted(OneEach):
     """``f(x, *args)`` as an objective; one work item is one coordinate.
 
@@ -119,22 +129,13 @@ class Jitted(OneEach):
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
-        x, _ = self._copies()
+        x, _ = copies(self.parameters)
         start = time.perf_counter()
         returned = self.f(x, *self.args)
         self.pace = time.perf_counter() - start
         self.evaluations += 1
         self.value = number(returned)
         return returned
-
-    def _copies(self) -> tuple[Any, list[Array]]:
-        """Return what f takes, as fresh contiguous arrays, and a flat view of each of them."""
-        copies = [
-            x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
-            for x in self.parameters.leaves
-        ]
-        x = tuple(copies) if isinstance(self.parameters.x, tuple) else copies[0]
-        return x, [copy.reshape(-1) for copy in copies]
 
     def cost(self) -> Cost:
         """Return about what all evaluations cost."""
@@ -150,7 +151,7 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, flats = self._copies()
+        x, flats = copies(self.parameters)
         drive = driver(self.f)
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / (self.pace * self.steps.weights.shape[1])))
@@ -192,11 +193,21 @@ def driven(
 ) -> J | None:
     """Return the objective for a compiled `f`, or None where only Python can call it.
 
-    Compiled code takes an array or a tuple of arrays, and plain numbers from f.
+    Compiled code takes plain numbers from f.
     """
-    x = parameters.x
-    arrays = x if type(x) is tuple else (x,)
-    if not all(isinstance(array, np.ndarray) for array in arrays):
+    if not drivable(parameters.x, args):
         return None
     objective = kind(f, parameters, args, steps, keep)
     return objective if objective.returns_number else None
+
+
+def drivable(x: Any, args: tuple[Any, ...]) -> bool:
+    """Tell whether compiled code can move a copy of x: an array, or a tuple of arrays.
+
+    An array in `args` that shares its memory with x would have to move along.
+    """
+    leaves = x if type(x) is tuple else (x,)
+    arrays = [array for array in args if isinstance(array, np.ndarray)]
+    return all(isinstance(leaf, np.ndarray) for leaf in leaves) and not any(
+        np.may_share_memory(array, leaf) for array in arrays for leaf in leaves
+    )

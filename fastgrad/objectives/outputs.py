@@ -11,6 +11,7 @@ import numpy as np
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
+from fastgrad.objectives.values import numbers
 from fastgrad.steps import Steps
 from fastgrad.structures import PIECE, Parameters
 
@@ -69,10 +70,7 @@ class Outputs(BlackBox):
 
     def _read(self, returned: Any) -> Array:
         """Return a flat copy of what f returned: f may return the same memory every time."""
-        array = np.asarray(returned)
-        if array.dtype.kind not in "iuf":
-            got = type(returned).__name__ if array.dtype.kind == "O" else array.dtype
-            raise TypeError(f"f must return an array of real numbers, got {got}")
+        array = numbers(returned, self.steps.kinds)
         self._settle(array.shape)
         return array.astype(np.result_type(array.dtype, float)).reshape(-1)
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from fastgrad._typing import Array
 
+REAL, COMPLEX = "iuf", "c"
+"""Kinds of dtype."""
+
 
 def number(value: Any) -> float:
     """Return the number that f returned, also out of an array of one element.
@@ -20,43 +23,42 @@ def number(value: Any) -> float:
     """
     if isinstance(value, float):
         return value
-    single: float = _single(value, "iuf", "f must return a real number, got {}")
-    return float(single) if isinstance(single, int) else single
+    real: float = single(value, REAL)
+    return real
 
 
-def complex_number(value: Any) -> complex:
-    """Return the complex number that f returned, also out of an array of one element.
+def single(value: Any, kinds: str) -> Any:
+    """Return the one number of these kinds that f returned.
 
     Examples
     --------
-    >>> complex_number(np.array([2.5j]))
+    >>> single(np.array([2.5j]), COMPLEX)
     2.5j
     """
-    if isinstance(value, complex):
-        return value
-    single: complex = _single(
-        value,
-        "c",
-        "f must return a complex number where stencil='complex', got {}: it ignores its argument, "
-        "or something in it (abs, float, .real, the functions of math, an array of real numbers) "
-        "drops the imaginary part; let f compute with its argument, or pass another stencil",
-    )
-    return single
-
-
-def _single(value: Any, kinds: str, refusal: str) -> Any:
-    """Return the one number, of these kinds of dtype, that a value holds."""
-    array = returned(value)
-    if array.dtype.kind not in kinds:
-        raise TypeError(
-            refusal.format(type(value).__name__ if array.dtype.kind == "O" else array.dtype)
-        )
+    array = numbers(value, kinds, "a {} number")
     if array.size != 1:
         raise TypeError(
             f"f must return one number, got an array of shape {array.shape}; differentiate its "
             "sum or one element"
         )
-    return array.item()
+    one = array.item()
+    return float(one) if isinstance(one, int) else one
+
+
+def numbers(value: Any, kinds: str = REAL, wanted: str = "an array of {} numbers") -> Array:
+    """Return the array of these kinds that f returned."""
+    array = returned(value)
+    if array.dtype.kind in kinds:
+        return array
+    got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
+    if kinds == REAL:
+        raise TypeError(f"f must return {wanted.format('real')}, got {got}")
+    raise TypeError(
+        f"f must return {wanted.format('complex')} where stencil='complex', got {got}: it ignores "
+        "its argument, or something in it (abs, float, .real, the functions of math, an array of "
+        "real numbers) drops the imaginary part; let f compute with its argument, or pass another "
+        "stencil"
+    )
 
 
 def returned(value: Any) -> Array:
