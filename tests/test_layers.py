@@ -18,11 +18,13 @@ FLOORS = [
         "_scratch",
         "_files",
         "_generators",
+        "_locks",
         "_shared_memory",
         "sparsity",
         "datasets",
     },
     {
+        "_processes",
         "stencils",
         "series",
         "structures",
