@@ -94,7 +94,12 @@ def unheard_interrupts() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Ignore SIGINT from now on, in a worker that somebody else has started."""
+    """Do nothing on SIGINT from now on, in a worker."""
     # Only the main thread may. Where that is another one, as on Dask, the process is not ours.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    # To ignore it or to hold it back would be handed down to the programs that f starts.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.siginterrupt(signal.SIGINT, False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -103,8 +103,8 @@ def test_a_stop_writes_what_is_there_and_says_how_to_go_on(finished, number, tmp
     assert ends_alike(tmp_path / "out", finished)
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_ctrl_c_in_a_terminal_reaches_the_workers_and_costs_no_step(finished, times, tmp_path):
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_reaches_the_workers_and_costs_no_step(finished, tmp_path):
     # The signal goes to the whole process group, as a terminal sends it.
     code = f"""
 import runpy, sys
@@ -116,7 +116,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     (tmp_path / "spread.py").write_text(code)
     processes = ["--workers", 2, "--backend", "processes"]
     command = [sys.executable, "spread.py", *map(str, [*OPTIONS, *processes])]
-    for k in range(times):
+    for k in range(20):
         folder = tmp_path / str(k)
         process = subprocess.Popen(
             [*command, "--output-dir", folder],

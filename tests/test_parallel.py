@@ -21,6 +21,7 @@ from joblib.externals.loky import get_reusable_executor
 from tolerances import TRUNCATION
 
 from fastgrad import _shared_memory, numerical_gradient
+from fastgrad.stopping import NOTICE
 
 BACKENDS = ["processes", "threads", "threading", "multiprocessing"]
 TESTS = Path(__file__).parent
@@ -431,6 +432,52 @@ def test_an_interrupt_comes_back_restored_and_leaves_nothing(options, times, mon
         assert seconds < 1
         assert left_over(mark) == []
         assert "Traceback" not in process.stderr
+
+
+def test_ctrl_c_is_for_the_caller_alone_who_may_want_the_gradient(monkeypatch):
+    code = """
+    import logging
+    import numpy as np
+    from fastgrad import engine, numerical_gradient
+    from fastgrad.executors import Executor
+    from fastgrad.objectives.base import Cost
+    from fastgrad.stopping import Stop
+
+    logging.basicConfig()  # lost workers are a warning
+    Executor.pays, Executor.cold = lambda self, cost: self.workers > 1, False
+    engine._begin = lambda run, items: (items, Cost(1.0, 1.0))
+    x = np.arange(60.0)
+    with Stop() as stop:
+        while not stop():
+            gradient = numerical_gradient(lambda x: float(np.sum(x**2)), x, workers=2)
+            assert np.allclose(gradient, 2 * x)
+            print("step", flush=True)
+    print("stopped", stop.signum)
+    """
+    monkeypatch.setenv("FASTGRAD_TEST", mark := f"caller-{os.getpid()}")
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    for steps in (1, 4, 9):
+        with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+            for _ in range(steps):
+                assert process.stdout.readline() == "step\n"
+            time.sleep(0.01 * steps)
+            os.killpg(process.pid, signal.SIGINT)
+            *_, last = process.stdout
+            assert last == f"stopped {signal.SIGINT:d}\n"
+            assert process.stderr.read() == NOTICE.decode()
+    assert left_over(mark) == []
+
+
+@pytest.mark.usefixtures("always")
+def test_programs_that_f_starts_hear_signals():
+    def f(x):
+        with subprocess.Popen(["sleep", "60"]) as program:
+            program.send_signal(signal.SIGINT)
+        return float(x.sum()) * -program.returncode
+
+    gradient = in_workers(f, np.ones(2), backend="processes")
+    np.testing.assert_allclose(gradient, signal.SIGINT, rtol=TRUNCATION)
 
 
 def test_an_interrupt_is_heard_in_a_compiled_function():
