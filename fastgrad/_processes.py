@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,13 +96,22 @@ def unheard_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ignore_interrupts() -> None:
-    """Do nothing on SIGINT from now on, in a worker."""
+@functools.cache
+def serve(caller: int) -> None:
+    """Live as long as the process `caller`, and do nothing on SIGINT, if this is its child."""
     # Only the main thread may. Where that is another one, as on Dask, the process is not ours.
-    if threading.current_thread() is not threading.main_thread():
+    if os.getppid() != caller or threading.current_thread() is not threading.main_thread():
         return
     # To ignore it or to hold it back would be handed down to the programs that f starts.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.siginterrupt(signal.SIGINT, False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    threading.Thread(target=_end_with, args=[caller], daemon=True).start()
+
+
+def _end_with(caller: int) -> None:
+    """Wait for the end of a killed caller, after which joblib's processes would wait for more."""
+    while os.getppid() == caller:
+        time.sleep(0.5)
+    os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import weakref
@@ -50,5 +51,13 @@ def shared(array: Array) -> Array:
     except BaseException:
         resource_tracker.maybe_unlink(path, "file")
         raise
-    weakref.finalize(mapped, resource_tracker.maybe_unlink, path, "file")
+    weakref.finalize(mapped, _remove, path)
     return mapped
+
+
+def _remove(path: str) -> None:
+    from joblib.externals.loky.backend import resource_tracker
+
+    with contextlib.suppress(OSError):  # Windows keeps what is mapped: the tracker tries again
+        os.unlink(path)
+    resource_tracker.maybe_unlink(path, "file")

@@ -57,6 +57,7 @@ _received = threading.local()
 
 def arrive() -> None:
     """Do nothing, slowly enough that every worker has to: it starts, and imports this module."""
+    _processes.serve(os.getppid())
     time.sleep(0.02)
 
 
@@ -92,8 +93,7 @@ def _receive(parcel: Parcel) -> None:
     """Unpickle and verify the objective: once a worker, not once a block."""
     import cloudpickle
 
-    if parcel.pid != os.getpid():
-        _processes.ignore_interrupts()
+    _processes.serve(parcel.pid)
     objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
     limits = _thread_limits(parcel)
     with limits():
