@@ -40,8 +40,10 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         Path(file.name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)  # a full disk does not say where it is full
         raise
 
 

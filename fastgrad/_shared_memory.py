@@ -1,12 +1,22 @@
-"""Where joblib hands what is too large for a pipe to local processes."""
+"""Where local processes find what is too large for a pipe."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+import weakref
+
+import numpy as np
+
+from fastgrad._typing import Array
 
 FOLDER = "/dev/shm"
 LEAST = 2 * 10**9
 """Bytes that must be free there; joblib asks for as many."""
+
+LARGE = 2**20
+"""Bytes from which on an array is shared; joblib's own limit."""
 
 
 def folder() -> str | None:
@@ -21,3 +31,33 @@ def folder() -> str | None:
         if space.f_bsize * space.f_bavail > LEAST:
             return FOLDER
     return chosen
+
+
+def shared(array: Array) -> Array:
+    """Return a large vector as the map of a file, of which joblib sends nothing but the name.
+
+    The file goes with the map, and with this process if that is killed.
+    """
+    if array.nbytes <= LARGE:
+        return array
+    from joblib.externals.loky.backend import resource_tracker
+
+    handle, path = tempfile.mkstemp(prefix=f"fastgrad-{os.getpid()}-", dir=folder())
+    resource_tracker.register(path, "file")
+    try:
+        with open(handle, "wb") as file:
+            file.write(array.data)
+        mapped = np.memmap(path, array.dtype, mode="r")
+    except BaseException:
+        resource_tracker.maybe_unlink(path, "file")
+        raise
+    weakref.finalize(mapped, _remove, path)
+    return mapped
+
+
+def _remove(path: str) -> None:
+    from joblib.externals.loky.backend import resource_tracker
+
+    with contextlib.suppress(OSError):  # Windows keeps what is mapped: the tracker tries again
+        os.unlink(path)
+    resource_tracker.maybe_unlink(path, "file")

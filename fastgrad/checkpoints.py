@@ -14,6 +14,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fastgrad._files import replacing
+from fastgrad._locks import alone_in
 from fastgrad._typing import Array
 from fastgrad._version import __version__
 
@@ -70,7 +72,8 @@ class Checkpoints:
     Parameters
     ----------
     folder : path
-        A folder, made if need be. It may hold no checkpoint of another run.
+        A folder, made if need be. It may hold no checkpoint of another run, and no other process
+        may be writing there.
     every : int, optional
         After so many steps.
     minutes : float, optional
@@ -119,10 +122,15 @@ class Checkpoints:
             raise ValueError(f"minutes must be finite and above 0, got {minutes!r}")
         self.about = json.loads(json.dumps(self.about))
 
-    def begin(self, resumed: Checkpoint | None) -> None:
-        """Make the folder ready; refuse one that holds the checkpoints of another run."""
+    @contextmanager
+    def opened(self, resumed: Checkpoint | None) -> Iterator[None]:
+        """Have the folder to oneself; refuse one that holds the checkpoints of another run."""
         folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder):
+            self._begin(folder, resumed)
+            yield
+
+    def _begin(self, folder: Path, resumed: Checkpoint | None) -> None:
         self.last = None if resumed is None else resumed.path
         own = self.last is not None and self.last.parent.resolve() == folder.resolve()
         if not own and (found := newest_first(folder)):

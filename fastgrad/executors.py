@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgrad import _lost_workers, _shared_memory, parcels
+from fastgrad import _lost_workers, _processes, _shared_memory, parcels
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, Objective
 
@@ -104,12 +104,9 @@ class Executor:
         return thread
 
     def _start(self) -> None:
-        from joblib import Parallel, delayed
-
         # What goes wrong here will go wrong again, and be heard, when work is sent.
         with contextlib.suppress(Exception):
-            parallel = Parallel(self.workers, backend=self.backend, batch_size=1)
-            parallel(delayed(parcels.arrive)() for _ in range(self.workers))
+            list(_processes.results(self.workers, [(parcels.arrive, (), {})] * self.workers))
             _last_use[self.backend, self.workers] = time.monotonic()
 
     def run(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
@@ -127,7 +124,7 @@ class Executor:
 
     def _send(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
         """Let copies do the work. The blocks of a worker that was killed are sent once more."""
-        parcel = parcels.pack(objective)
+        parcel = parcels.pack(objective, shared=self.backend == "loky")
         missing = dict.fromkeys(blocks)
         # Dask gives the task of a killed worker to others by itself, three times.
         for _ in range(1 if self.name == "dask" else 2):
@@ -158,6 +155,8 @@ class Executor:
         from joblib.parallel import get_active_backend
 
         _register(self.backend)
+        if self.backend == "loky":
+            return _processes.results(self.workers, [(*task, {}) for task in tasks])
         if self.backend == "dask":
             # `Parallel(backend="dask")` raises a TypeError in joblib 1.6; the context does not.
             with parallel_config("dask", n_jobs=self.workers):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgrad import _processes, _shared_memory
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Objective
 
@@ -32,8 +33,8 @@ class Parcel(NamedTuple):
     threads: dict[str, int]
 
 
-def pack(objective: Objective) -> Parcel:
-    """Return the objective as a parcel."""
+def pack(objective: Objective, *, shared: bool = False) -> Parcel:
+    """Return the objective as a parcel, `shared` if it is for processes on this machine only."""
     import cloudpickle  # Takes lambdas and notebook functions along.
     import threadpoolctl
 
@@ -44,8 +45,11 @@ def pack(objective: Objective) -> Parcel:
             f"f cannot be sent to a worker ({type(error).__name__}: {error}); let it open files, "
             "locks and connections itself, or pass workers=1"
         ) from error
+    content: Array = np.frombuffer(payload, np.uint8)
+    if shared:
+        content = _shared_memory.shared(content)
     threads = {pool["prefix"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
-    return Parcel(uuid.uuid4().hex, np.frombuffer(payload, np.uint8), os.getpid(), threads)
+    return Parcel(uuid.uuid4().hex, content, os.getpid(), threads)
 
 
 _received = threading.local()
@@ -53,6 +57,7 @@ _received = threading.local()
 
 def arrive() -> None:
     """Do nothing, slowly enough that every worker has to: it starts, and imports this module."""
+    _processes.serve(os.getppid())
     time.sleep(0.02)
 
 
@@ -88,6 +93,7 @@ def _receive(parcel: Parcel) -> None:
     """Unpickle and verify the objective: once a worker, not once a block."""
     import cloudpickle
 
+    _processes.serve(parcel.pid)
     objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
     limits = _thread_limits(parcel)
     with limits():

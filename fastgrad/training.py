@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -153,6 +154,8 @@ def train(
     ------
     TypeError, ValueError
         If an argument does not fit; nothing has been changed then.
+    BlockingIOError
+        If another process writes checkpoints in the same folder.
     DivergedError
         If the loss is not finite after a step, or a parameter so large that the step `h` is lost
         beside it. It carries the history.
@@ -185,10 +188,18 @@ def train(
         "data": _resuming.digest(data) if checkpoints or resume else "",
     }
     run = _Run(net, data, gradient, rng, config, workers, checkpoints, on_evaluation)
-    run.begin(resume)
+    if resume is not None:
+        run.accept(resume)
     done = len(run.history.loss)
-    bar = tqdm(total=iterations, initial=done, unit="step", disable=None if progress else True)
-    with _blas.one_thread(), bar:
+    with (
+        checkpoints.opened(resume) if checkpoints else nullcontext(),
+        _blas.one_thread(),
+        tqdm(
+            total=iterations, initial=done, unit="step", disable=None if progress else True
+        ) as bar,
+    ):
+        if resume is not None:
+            run.restore(resume)
         run.evaluate()  # a checkpoint is written before the accuracies of its step
         for step in range(done, iterations):
             run.step()
@@ -217,18 +228,17 @@ class _Run:
     history: History = field(default_factory=History)
     start: float = field(default_factory=time.perf_counter)
 
-    def begin(self, resume: Checkpoint | None) -> None:
-        """Check everything, then set what is to go on."""
-        if resume is not None:
-            _resuming.check(resume, self.net.params, self.rng, self.config)
-            names = [column.name for column in fields(History)]
-            self.history = History(**_resuming.columns(resume, names))
-        if self.checkpoints is not None:
-            self.checkpoints.begin(resume)
-        if resume is not None:
-            _resuming.restore(resume, self.net.params, self.rng)
-            self.start -= resume.seconds
-            _logger.info("went on after %d iterations, from %s", resume.iteration, resume.path)
+    def accept(self, resume: Checkpoint) -> None:
+        """Check everything, and take the history over."""
+        _resuming.check(resume, self.net.params, self.rng, self.config)
+        names = [column.name for column in fields(History)]
+        self.history = History(**_resuming.columns(resume, names))
+
+    def restore(self, resume: Checkpoint) -> None:
+        """Set what is to go on."""
+        _resuming.restore(resume, self.net.params, self.rng)
+        self.start -= resume.seconds
+        _logger.info("went on after %d iterations, from %s", resume.iteration, resume.path)
 
     def step(self) -> None:
         """Draw a batch, take its gradient, move the parameters."""

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 import fastgrad
-from fastgrad import reference
+from fastgrad import _processes, reference
 from fastgrad._files import replacing
 from fastgrad.checkpoints import Checkpoint, Checkpoints, newest_first, read
 from fastgrad.plotting import plot_accuracy
@@ -78,6 +78,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(str(error))
     except KeyboardInterrupt:
         print(_what_is_left(options), file=sys.stderr)
+        if options.backend in ("processes", "loky"):
+            _processes.end()
         sys.exit(128 + stop.signum)
 
 

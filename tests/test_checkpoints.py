@@ -229,8 +229,8 @@ def test_when_one_is_due(monkeypatch, tmp_path):
     steps = Checkpoints(tmp_path, every=3)
     assert [step for step in range(1, 10) if steps.due(step)] == [3, 6, 9]
     times = Checkpoints(tmp_path, minutes=0.5)
-    times.begin(None)
-    now += 29
+    with times.opened(None):
+        now += 29
     assert not times.due(1)
     now += 1
     assert times.due(2)
@@ -247,17 +247,17 @@ def test_the_last_two_are_kept_and_nothing_else(tmp_path):
     (tmp_path / ".checkpoint-00000001.npz.half").write_bytes(b"left by a killed process")
     (tmp_path / "notes.txt").write_text("mine")
     saves = Checkpoints(tmp_path)
-    saves.begin(None)
-    for iteration in (1, 2, 3):
-        saves.save(make(iteration))
+    with saves.opened(None):
+        for iteration in (1, 2, 3):
+            saves.save(make(iteration))
     assert names(tmp_path) == ["03", "02"]
     assert len(os.listdir(tmp_path)) == 3
     # Going on from the older one gives the future of the newer up, once there is another.
     again = Checkpoints(os.path.relpath(tmp_path))
-    again.begin(read(newest_first(tmp_path)[1]))
-    again.save(make(2))
-    assert names(tmp_path) == ["03", "02"]
-    again.save(make(4))
+    with again.opened(read(newest_first(tmp_path)[1])):
+        again.save(make(2))
+        assert names(tmp_path) == ["03", "02"]
+        again.save(make(4))
     assert names(tmp_path) == ["04", "02"]
     again.remove()
     assert os.listdir(tmp_path) == ["notes.txt"]
@@ -265,19 +265,19 @@ def test_the_last_two_are_kept_and_nothing_else(tmp_path):
 
 def test_another_run_s_folder_is_refused(tmp_path):
     write(tmp_path / ".", make(1))
-    with pytest.raises(ValueError, match=r"holds checkpoint-00000001\.npz of an earlier run"):
-        Checkpoints(tmp_path).begin(None)
+    refused = pytest.raises(ValueError, match=r"holds checkpoint-00000001\.npz of an earlier run")
+    with refused, Checkpoints(tmp_path).opened(None):
+        pass
     other = tmp_path / "other"
     other.mkdir()
     write(other, make(3))
-    with pytest.raises(ValueError, match=r"holds checkpoint-00000001\.npz of an earlier run"):
-        Checkpoints(tmp_path).begin(read(other))
+    with refused, Checkpoints(tmp_path).opened(read(other)):
+        pass
     assert names(tmp_path) == ["01"]
 
 
 def test_a_full_disk_is_a_warning_and_the_last_one_stays(tmp_path, monkeypatch):
     saves = Checkpoints(tmp_path)
-    saves.begin(None)
     saves.save(make(1))
 
     def full(handle):

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 
@@ -27,3 +28,9 @@ def test_after_a_failure_the_old_file_stands(tmp_path, error):
         raise error
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_names_the_file(tmp_path):
+    named = pytest.raises(OSError, match=r"No space left on device: .*a\.txt")
+    with named, replacing(tmp_path / "a.txt", "w"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from test_train_script import SCRIPT, run
 from fastgrad.checkpoints import newest_first, read, write
 
 OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
+SECONDS_TO_STOP = 3.0  # with room for a machine that does other work as well
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -45,6 +47,18 @@ def interrupted(number, *options, step, folder):
             break
     process.send_signal(number)
     return process.wait(), *process.communicate()
+
+
+def end_of_group(number):
+    """Wait until no process of a group is left."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(number, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def ends_alike(folder, expected):
@@ -87,6 +101,47 @@ def test_a_stop_writes_what_is_there_and_says_how_to_go_on(finished, number, tmp
     assert command[-2:] == ["--resume", "out"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert ends_alike(tmp_path / "out", finished)
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_reaches_the_workers_and_costs_no_step(finished, tmp_path):
+    # The signal goes to the whole process group, as a terminal sends it.
+    code = f"""
+import runpy, sys
+from fastgrad.executors import Executor
+Executor.pays = lambda self, cost: self.workers > 1
+Executor.cold = False
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    (tmp_path / "spread.py").write_text(code)
+    processes = ["--workers", 2, "--backend", "processes"]
+    command = [sys.executable, "spread.py", *map(str, [*OPTIONS, *processes])]
+    for k in range(20):
+        folder = tmp_path / str(k)
+        process = subprocess.Popen(
+            [*command, "--output-dir", folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        step = random.randrange(2, 30)
+        for line in process.stdout:
+            if line.startswith(f"[iter={step}]"):
+                break
+        time.sleep(random.uniform(0, 0.05))
+        begin = time.perf_counter()
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
+        assert time.perf_counter() - begin < SECONDS_TO_STOP
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert read(folder).iteration > step
+        assert end_of_group(process.pid)
+    assert run("--resume", folder, folder=tmp_path).returncode == 0
+    assert ends_alike(folder, finished)
 
 
 def test_a_stop_before_the_first_step_leaves_nothing(tmp_path):

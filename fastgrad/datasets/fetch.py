@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from concurrent import futures
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -58,7 +60,7 @@ CACHE_VARIABLE = "FASTGRAD_DATA_DIR"
 # Seconds to connect, and between two packets: never for the whole of a slow download.
 TIMEOUT = (10.0, 30.0)
 # The largest of the eight files has 26 MB: an answer without end must not fill the disk, nor one
-# that drips keep its caller for ever.
+# that drips, its headers or itself, keep its caller for ever.
 MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 3600.0
 # Seconds to wait when all mirrors have failed, before each of them is tried again.
@@ -136,12 +138,9 @@ def _download(url: str, output_file: str, pooch: Any) -> None:
     Pooch's own downloader unpacks what calls itself packed, in memory and without a bound, and has
     no limit of time.
     """
-    import requests
-
     until = time.monotonic() + MAX_SECONDS
-    headers = {"Accept-Encoding": "identity"}
     with (
-        requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response,
+        _answer(url, until) as response,
         Path(output_file).open("wb") as file,
         _bar(response.headers.get("Content-Length", "0")) as bar,
     ):
@@ -152,9 +151,39 @@ def _download(url: str, output_file: str, pooch: Any) -> None:
             if file.tell() + len(chunk) > MAX_BYTES:
                 raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
             if time.monotonic() > until:
-                raise ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds")
+                raise _too_slow()
             file.write(chunk)
             bar.update(len(chunk))
+
+
+def _answer(url: str, until: float) -> Any:
+    """Return the answer to a request once its headers are there, or raise when the time is over.
+
+    Nothing ends a request whose headers come a byte now and then. So another thread waits for
+    them: too late, it is left alone with what it hears.
+    """
+    import requests
+
+    def ask() -> None:
+        try:
+            headers = {"Accept-Encoding": "identity"}
+            response = requests.get(url, stream=True, timeout=TIMEOUT, headers=headers)
+        except BaseException as error:
+            answer.set_exception(error)
+        else:
+            answer.set_result(response)
+
+    answer: futures.Future[Any] = futures.Future()
+    threading.Thread(target=ask, daemon=True).start()
+    # In short waits, because Windows hears no Ctrl-C while one lasts.
+    while not futures.wait([answer], 0.1).done:
+        if time.monotonic() > until:
+            raise _too_slow()
+    return answer.result()
+
+
+def _too_slow() -> ValueError:
+    return ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds")
 
 
 def _bar(length: str) -> tqdm:
