@@ -154,7 +154,8 @@ class Steps:
             totals += weight * column
         if self.needs_value:
             totals += np.where(centers, centers * value, 0.0)
-        out[:] = totals / plan.h[beside] ** self.formulas[0].derivative
+        h = plan.h if self.formulas[0].derivative == 1 else plan.h**2
+        np.divide(totals, h[beside], out=out)
 
     def uniform(self, x: Array) -> bool:
         """Tell whether all coordinates of an array share one step and one formula."""

@@ -158,12 +158,12 @@ class BlackBox(OneEach):
     def _evaluate(self, leaf: int, indices: range, saved: Array, plan: Plan) -> Array:
         """Return f at all points of a plan."""
         f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
-        # Lists and local names: NumPy's scalars would cost more than a cheap f.
-        rows = zip(indices, saved.tolist(), self.steps.moves(plan))  # noqa: B905, may go on
+        # Python's numbers and local names: NumPy's scalars would cost more than a cheap f.
         values: list[Any] = []
         append, read = values.append, self._read
         ready = self.ready if self.steps.kinds == REAL else ()
-        for i, original, moves in rows:
+        for i, moves in zip(indices, self.steps.moves(plan)):  # noqa: B905, may go on
+            original = entry[i]
             for move in moves:
                 # Rounds as the array's own dtype would: float64 is more than twice as long as
                 # float32 (S. A. Figueroa, SIGNUM Newsletter 30(3) (1995), 21-26).
@@ -173,7 +173,8 @@ class BlackBox(OneEach):
                     if not isinstance(value, ready):
                         value = read(value)
                 except Exception as error:
-                    explain(error, self.parameters.moved(leaf, i, original, original + move))
+                    number = saved[i - indices.start].item()
+                    explain(error, self.parameters.moved(leaf, i, number, number + move))
                     raise
                 append(value)
             entry[i] = original
