@@ -189,6 +189,7 @@ def test_a_run_that_ends_well_leaves_no_checkpoint_unless_asked(finished, tmp_pa
     assert [path.name[-6:-4] for path in newest_first(finished)] == ["60", "50"]
 
 
+@pytest.mark.slow
 def test_more_iterations_and_another_folder(finished, tmp_path):
     longer = ["--iterations", 80]
     result = run("--resume", finished, *longer, "--output-dir", "on", folder=tmp_path)
@@ -291,6 +292,7 @@ def test_divergence_ends_it_with_what_was_good(tmp_path):
     assert newest_first(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_the_library_s_generator_survives_a_kill(tmp_path):
     code = """
 import os, signal, sys

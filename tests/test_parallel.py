@@ -274,7 +274,9 @@ def test_inside_a_worker_it_is_serial(backend):
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("backend", ["processes", "threads", "threading"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("processes", marks=pytest.mark.slow), "threads", "threading"]
+)
 def test_exceptions_arrive_as_they_are_20_times(backend):
     x = np.arange(12.0)
 
