@@ -98,9 +98,11 @@ def unheard_interrupts() -> Iterator[None]:
 
 @functools.cache
 def serve(caller: int) -> None:
-    """Live as long as the process `caller`, and do nothing on SIGINT, if this is its child."""
-    # Only the main thread may. Where that is another one, as on Dask, the process is not ours.
-    if os.getppid() != caller or threading.current_thread() is not threading.main_thread():
+    """Live as long as the process `caller`, of which this is a child, and do nothing on SIGINT."""
+    if os.getppid() != caller:
+        os._exit(1)  # killed while this process was starting
+    # Nothing but the main thread may, and that is where joblib's processes work.
+    if threading.current_thread() is not threading.main_thread():
         return
     # To ignore it or to hold it back would be handed down to the programs that f starts.
     signal.signal(signal.SIGINT, lambda number, frame: None)

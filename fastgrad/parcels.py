@@ -25,12 +25,16 @@ from fastgrad.objectives.base import Objective
 
 
 class Parcel(NamedTuple):
-    """A pickled objective, the process it comes from, and that process's thread pools."""
+    """A pickled objective, the process it comes from, and that process's thread pools.
+
+    `shared` if it goes to that process's children only.
+    """
 
     token: str
     payload: Array
     pid: int
     threads: dict[str, int]
+    shared: bool
 
 
 def pack(objective: Objective, *, shared: bool = False) -> Parcel:
@@ -49,7 +53,7 @@ def pack(objective: Objective, *, shared: bool = False) -> Parcel:
     if shared:
         content = _shared_memory.shared(content)
     threads = {pool["prefix"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
-    return Parcel(uuid.uuid4().hex, content, os.getpid(), threads)
+    return Parcel(uuid.uuid4().hex, content, os.getpid(), threads, shared)
 
 
 _received = threading.local()
@@ -93,7 +97,8 @@ def _receive(parcel: Parcel) -> None:
     """Unpickle and verify the objective: once a worker, not once a block."""
     import cloudpickle
 
-    _processes.serve(parcel.pid)
+    if parcel.shared:
+        _processes.serve(parcel.pid)
     objective: Objective = cloudpickle.loads(parcel.payload.tobytes())
     limits = _thread_limits(parcel)
     with limits():

@@ -412,6 +412,7 @@ def test_an_interrupt_comes_back_restored_and_leaves_nothing(options, times, mon
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_a_killed_caller_leaves_no_process_and_no_file_in_shared_memory(monkeypatch):
     code = """
+    import time
     import numpy as np
     from fastgrad import engine, numerical_gradient
     from fastgrad.executors import Executor
@@ -420,9 +421,14 @@ def test_a_killed_caller_leaves_no_process_and_no_file_in_shared_memory(monkeypa
     Executor.pays, Executor.cold = lambda self, cost: self.workers > 1, False
     engine._begin = lambda run, items: (items, Cost(1.0, 1.0))
     data = np.ones(2**18)  # 2 MiB
-    numerical_gradient(lambda x: float(x @ x + data[0]), np.ones(9), workers=2)
+
+    def slow(x):
+        time.sleep(0.2)  # so that both workers are up and get some of it
+        return float(x @ x + data[0])
+
+    numerical_gradient(slow, np.ones(9), workers=2)
     print("done", flush=True)
-    numerical_gradient(lambda x: 1 / 0 if x[0] == data[0] else __import__("time").sleep(60),
+    numerical_gradient(lambda x: 1 / 0 if x[0] == data[0] else time.sleep(60),
                        np.zeros(9), workers=2)
     """
     monkeypatch.setenv("FASTGRAD_TEST", mark := f"killed-{os.getpid()}")
