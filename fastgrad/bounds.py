@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
@@ -73,10 +75,14 @@ def fit(
     below, above = lowest[tight] - lower[tight], upper[tight] - highest[tight]
     room = np.stack([_room(below, above, formula) for formula in formulas])
     which[tight] = room.argmax(axis=0)
-    # Rounding x + h must not cross the bound.
     farthest = np.maximum(np.abs(lowest[tight]), np.abs(highest[tight])).astype(float)
-    slack = 4 * float(np.finfo(lowest.dtype).eps) * farthest
-    h[tight] = np.maximum(room.max(axis=0) * (1 - 1e-6) - slack, 0.0)
+    h[tight] = safe(room.max(axis=0), farthest, lowest.dtype)
+
+
+def safe(room: Any, farthest: Any, dtype: np.dtype[Any]) -> Any:
+    """Return how much of the room rounding x + h cannot carry across the bound, x in `dtype`."""
+    slack = 4 * float(np.finfo(dtype).eps) * farthest
+    return np.maximum(room * (1 - 1e-6) - slack, 0.0)
 
 
 def _inside(

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgrad._typing import Floats
 from fastgrad.agreement import coarsest
+from fastgrad.bounds import safe
 from fastgrad.gradient import numerical_gradient
 from fastgrad.limit import HALVINGS, NOISE, Limit, Look, limit
 from fastgrad.objectives.values import number
@@ -66,10 +67,9 @@ class Line:
         self.room = {1: math.inf, -1: math.inf}
         if bounds is not None:
             x = float(self.origin)
-            # As for steps: x + h, rounded, must not cross the bound either.
-            slack = 4 * float(np.finfo(self.array.dtype).eps) * abs(x)
             for side, bound in zip((-1, 1), bounds[leaf], strict=True):
-                self.room[side] = max(0.0, side * (float(bound[i]) - x) * (1 - 1e-6) - slack)
+                room = side * (float(bound[i]) - x)
+                self.room[side] = float(safe(room, abs(x), self.array.dtype))
 
     def __call__(self, point: Any) -> float:
         """Return f where the coordinate is `point`."""
