@@ -1,13 +1,14 @@
-"""Arguments that all public functions take: checked, and made ready."""
+"""Arguments that all public functions take: checked, and made an objective of."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
 
@@ -51,3 +52,34 @@ def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Cal
 
         refuse_frozen(f, parameters)
     return with_args(args, f)
+
+
+class Kinds(NamedTuple):
+    """The objectives for f as it is called.
+
+    `compiled` returns the one that needs numba, which is not imported before.
+    """
+
+    plain: Callable[..., Any]
+    batched: Callable[..., Any]
+    compiled: Callable[[], type[Any]]
+
+
+def by_steps(
+    kinds: Kinds,
+    f: Any,
+    parameters: Parameters,
+    args: tuple[Any, ...],
+    steps: Steps,
+    keep: bool,
+    batched: bool,
+) -> Any:
+    """Return the objective for steps that are known."""
+    if compiled(f) and not batched:
+        from fastgrad.objectives.jitted import driven
+
+        objective = driven(kinds.compiled(), f, parameters, args, steps, keep)
+        if objective is not None:
+            return objective
+    kind = kinds.batched if batched else kinds.plain
+    return kind(point_by_point(f, args, parameters), parameters, steps, keep)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastgrad import executors
 from fastgrad.arguments import (
+    Kinds,
+    by_steps,
     check,
-    compiled,
     default_backend,
     one_array,
     point_by_point,
-    with_args,
 )
 from fastgrad.complex_step import ComplexSteps, refuse_bounds
 from fastgrad.engine import differentiate
@@ -29,6 +29,15 @@ from fastgrad.structures import Parameters
 
 if TYPE_CHECKING:
     from fastgrad.objectives.jitted import Jitted
+
+
+def _jitted() -> type[Jitted]:
+    from fastgrad.objectives.jitted import Jitted
+
+    return Jitted
+
+
+FIRST_ORDER = Kinds(BlackBox, Batched, _jitted)
 
 
 def numerical_gradient(
@@ -184,11 +193,11 @@ def numerical_gradient(
         objective = Adaptive(point_by_point(f, args, parameters), parameters, h, bounds, keep)
     elif stencil == "complex":
         steps = ComplexSteps(parameters, h, relative_step, bounds)
-        kind = Batched if batched else BlackBox
-        objective = kind(with_args(args, f), parameters.complex_copy(), steps, keep)
+        of_x, kind = point_by_point(f, args, parameters), Batched if batched else BlackBox
+        objective = kind(of_x, parameters.complex_copy(), steps, keep)
     else:
         steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
-        objective = by_steps(f, parameters, args, steps, keep, batched)
+        objective = by_steps(FIRST_ORDER, f, parameters, args, steps, keep, batched)
     vector, used = differentiate(objective, executor, progress=progress)
     gradient = parameters.assemble(vector if steps else vector["derivative"])
     if not full_output:
@@ -259,23 +268,3 @@ def grad(
         )
 
     return gradient
-
-
-def by_steps(
-    f: Any,
-    parameters: Parameters,
-    args: tuple[Any, ...],
-    steps: Steps,
-    keep: bool,
-    batched: bool,
-) -> Batched | BlackBox | Jitted:
-    """Return the objective for steps that are known: batched, compiled, or any other f."""
-    if batched:
-        return Batched(with_args(args, f), parameters, steps, keep)
-    if compiled(f):
-        from fastgrad.objectives.jitted import Jitted, driven
-
-        jitted = driven(Jitted, f, parameters, args, steps, keep)
-        if jitted is not None:
-            return jitted
-    return BlackBox(with_args(args, f), parameters, steps, keep)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastgrad import executors
-from fastgrad.arguments import check, compiled, default_backend, with_args
+from fastgrad.arguments import Kinds, by_steps, check, default_backend
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.second_order import BatchedSecondOrder, SecondOrder
@@ -21,6 +21,15 @@ from fastgrad.structures import Parameters
 
 if TYPE_CHECKING:
     from fastgrad.objectives.jitted_second_order import JittedSecondOrder
+
+
+def _jitted() -> type[JittedSecondOrder]:
+    from fastgrad.objectives.jitted_second_order import JittedSecondOrder
+
+    return JittedSecondOrder
+
+
+SECOND_ORDER = Kinds(SecondOrder, BatchedSecondOrder, _jitted)
 
 
 def hessian(
@@ -129,7 +138,7 @@ def hessian(
         )
     h = second_steps(parameters, formula) if h is None else h
     steps = Steps(parameters, second(formula), h, bounds)
-    objective = _second_order(f, parameters, args, steps, nonfinite == "keep", batched)
+    objective = by_steps(SECOND_ORDER, f, parameters, args, steps, nonfinite == "keep", batched)
     vector, used = differentiate(objective, executor, progress=progress)
     result = objective.assemble(vector)
     if not full_output:
@@ -146,24 +155,3 @@ def second_steps(parameters: Parameters, stencil: Stencil) -> Any:
         h = np.finfo(x.dtype).eps ** (1 / (stencil.order + 2)) * np.maximum(1, np.abs(x))
         steps.append(taken(x, h).reshape(-1))
     return parameters.assemble(np.concatenate(steps))
-
-
-def _second_order(
-    f: Callable[..., Any],
-    parameters: Parameters,
-    args: tuple[Any, ...],
-    steps: Steps,
-    keep: bool,
-    batched: bool,
-) -> SecondOrder | BatchedSecondOrder | JittedSecondOrder:
-    """Return the objective: batched, compiled, or any other f."""
-    if batched:
-        return BatchedSecondOrder(with_args(args, f), parameters, steps, keep)
-    if compiled(f):
-        from fastgrad.objectives.jitted import driven
-        from fastgrad.objectives.jitted_second_order import JittedSecondOrder
-
-        jitted = driven(JittedSecondOrder, f, parameters, args, steps, keep)
-        if jitted is not None:
-            return jitted
-    return SecondOrder(with_args(args, f), parameters, steps, keep)

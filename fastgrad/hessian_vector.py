@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from fastgrad import executors
 from fastgrad._typing import Array
-from fastgrad.arguments import check, default_backend, one_array
+from fastgrad.arguments import by_steps, check, default_backend, one_array
 from fastgrad.directions import Direction, longest_step, vector
 from fastgrad.engine import differentiate
-from fastgrad.gradient import by_steps
+from fastgrad.gradient import FIRST_ORDER
 from fastgrad.hessian import second_steps
 from fastgrad.info import told
 from fastgrad.objectives.line import Line
@@ -154,7 +154,7 @@ def hessian_vector_product(
     else:
         # The same formulas wherever on the line x is, so that their errors cancel.
         steps = Steps(parameters, formula, each, bounds, between=direction.ends())
-        here = partial(by_steps, f, parameters, args, steps, keep, batched)
+        here = partial(by_steps, FIRST_ORDER, f, parameters, args, steps, keep, batched)
 
         def g(x: Any) -> Array:
             nonlocal used, evaluations

@@ -134,12 +134,13 @@ def jacobian(
             raise TypeError(f"x must be one array with {option}, got a {type(x).__name__}")
     if batched and sparsity is not None:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
+    of_x = point_by_point(f, args, parameters)
     if stencil == "complex":
         steps: Steps = ComplexSteps(parameters, h, relative_step, bounds)
         parameters = parameters.complex_copy()
     else:
         steps = Steps(parameters, named(stencil, "complex"), h, bounds, relative_step)
-    arguments = point_by_point(f, args, parameters), parameters, steps, nonfinite == "keep"
+    arguments = of_x, parameters, steps, nonfinite == "keep"
     objective: Outputs
     if sparsity is None:
         outputs = BatchedOutputs if batched else Outputs

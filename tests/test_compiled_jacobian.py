@@ -120,11 +120,12 @@ def test_an_argument_that_is_x_moves_with_it(driven):
     assert not driven
 
 
-def test_x_read_from_outside_is_refused():
+@pytest.mark.parametrize("stencil", ["central", "complex"])
+def test_x_read_from_outside_is_refused(stencil):
     W = np.ones(3)
-    frozen = numba.njit(lambda _: W * 2)
+    frozen = numba.njit(lambda x: W * x)
     with pytest.raises(TypeError, match="reads x from outside, as W"):
-        jacobian(frozen, W)
+        jacobian(frozen, W, stencil=stencil)
 
 
 @numba.njit

@@ -260,6 +260,14 @@ def test_a_compiled_f_that_reads_x_from_outside_is_refused():
     np.testing.assert_allclose(numerical_gradient(other, np.ones(3)), 1.0)
 
 
+@pytest.mark.parametrize("options", [{"stencil": "complex"}, {"batched": True}, {"h": "auto"}])
+def test_so_it_is_whoever_calls_it(options):
+    W = np.ones(3)
+    half = numba.njit(lambda x: (W * x).sum(axis=-1))  # half of the derivative would be missing
+    with pytest.raises(TypeError, match="reads x from outside, as W"):
+        numerical_gradient(half, W, **options)
+
+
 # float32 ---------------------------------------------------------------------------------------
 
 
