@@ -1,12 +1,13 @@
 import os
 import threading
-import time
+from concurrent.futures import Future
 
 import joblib
 import numpy as np
 import pytest
 
 from fastgrad import engine, parcels
+from fastgrad._low_latency import LowLatencyThreads
 from fastgrad.executors import THREADS, Executor, choose
 from fastgrad.objectives.base import Cost
 
@@ -85,17 +86,27 @@ def test_the_caller_and_threads_that_are_kept_do_the_work():
     assert len({thread for _, _, thread in first.calls + second.calls}) == 2
 
 
-def test_an_interrupt_of_the_caller_at_work_is_raised():
-    class Interrupted(Squares):
-        def partials(self, block, out):
-            if threading.current_thread() is threading.main_thread():
-                raise KeyboardInterrupt
-            time.sleep(0.05)
+def test_an_interrupt_of_the_caller_at_work_is_raised_at_once():
+    def interrupted():
+        raise KeyboardInterrupt
 
-    objective = Interrupted(100)
+    def first():
+        taken.set()
+        return released.wait(30)
+
+    taken, released, rest = threading.Event(), threading.Event(), []
+    threads = LowLatencyThreads()
+    threads._n_jobs = 2
+    threads.start_call()
+    waited_for = threads.submit(first, lambda future: None)
+    assert taken.wait(30)  # by the other thread
+    for task in (interrupted, lambda: rest.append(0)):
+        threads._tasks.append((Future(), task))
     with pytest.raises(KeyboardInterrupt):
-        differentiate(objective, choose(2, "threads"))
-    assert np.array_equal(differentiate(Squares(50), choose(2, "threads")), Squares(50).x)
+        threads.retrieve_result(waited_for, timeout=1)
+    released.set()
+    assert waited_for.result(30)
+    assert rest == []
 
 
 def test_an_error_on_threads_does_not_stop_the_work_of_other_callers():

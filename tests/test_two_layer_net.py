@@ -275,6 +275,16 @@ def test_accuracy_where_only_float64_can_tell(make_net, make_batch, gap):
     assert set(likeliest(net, x)) == {1, 2}
 
 
+def test_accuracy_where_float32_loses_the_inputs(make_net):
+    # What tells the classes is by how much one input misses the sum of two: float32's last digit.
+    net, rng = make_net(3, 2, 2), np.random.default_rng(0)
+    net.params["W1"][:], net.params["W2"][:] = [[1, -1], [1, -1], [-1, 1]], np.eye(2)
+    net.params["b1"][:] = net.params["b2"][:] = 0.0
+    x, miss = rng.uniform(1e3, 1e4, (2000, 3)), rng.normal(0.0, 1e-3, 2000)
+    x[:, 2] = x[:, 0] + x[:, 1] + miss
+    np.testing.assert_array_equal(likeliest(net, x), miss > 0)
+
+
 @pytest.mark.parametrize("shift", [0.0, 1e-17, -1e-17])
 def test_accuracy_of_ties_is_that_of_argmax(make_net, make_batch, shift):
     net, (x, _) = make_net(30, 20, 3), make_batch(200, 30)
