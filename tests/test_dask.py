@@ -110,6 +110,7 @@ def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     from_cluster(lambda x: float(x.sum()), x)  # and the next call has workers again
 
 
+@pytest.mark.slow
 def test_the_training_script_on_a_cluster(cluster, tmp_path):
     options = ["--method", "full", "--hidden-size", "10", "--iterations", "2", "--seed", "0"]
     remote = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
