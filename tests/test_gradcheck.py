@@ -268,6 +268,7 @@ def test_right_gradients_pass_with_other_formulas(stencil):
     assert failed == []
 
 
+@pytest.mark.slow
 def test_a_thousand_wrong_gradients_fail_or_are_told_to_be_out_of_sight():
     """The largest entry is off by a hundredth, in float32 by a third."""
     passed, found = [], Counter()

@@ -73,7 +73,10 @@ def table(folder):
         return [row[:-1] for row in csv.reader(file)]
 
 
-@pytest.mark.parametrize("number", list(STATUS))
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in STATUS if STATUS[n] > 0)],
+)
 def test_it_ends_where_the_uninterrupted_run_ends(finished, number, tmp_path):
     # Twice: killed, resumed, killed again.
     step = random.randrange(4, 25)  # another moment each time, on purpose

@@ -488,6 +488,7 @@ def test_programs_that_f_starts_hear_signals():
     np.testing.assert_allclose(gradient, signal.SIGINT, rtol=TRUNCATION)
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_heard_in_a_compiled_function():
     # A minute of it: however slow or quick the machine is, it is not done after six seconds.
     f = "numba.njit(lambda x: sum([np.sum(np.sin(x)) for _ in range(30_000)]))"

@@ -86,6 +86,7 @@ def test_the_losses_are_those_of_the_article_s_program(method, tmp_path):
     np.testing.assert_allclose(losses(output), expected, rtol=0, atol=TRAJECTORY)
 
 
+@pytest.mark.slow
 def test_epochs_and_their_evaluations(tmp_path):
     options = ["--epochs", 2, "--eval-every", "epoch", "--batch-size", 1000, "--method", "backprop"]
     result = run(*options, "--output-dir", "out", folder=tmp_path)
