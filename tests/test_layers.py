@@ -39,6 +39,7 @@ FLOORS = [
         "_low_latency",
         "_lost_workers",
         "objectives.base",
+        "objectives.singles",
         "objectives.values",
         "second_stencils",
         "step_sizes",
@@ -52,6 +53,7 @@ FLOORS = [
         "objectives.black_box",
         "objectives.network",
         "objectives.jitted",
+        "objectives.pixels",
         "parcels",
     },
     {
