@@ -19,6 +19,7 @@ from fastgrad import _blas, _generators, _resuming, executors
 from fastgrad._files import replacing
 from fastgrad._typing import Array
 from fastgrad.checkpoints import Checkpoint, Checkpoints
+from fastgrad.objectives.images import Images
 from fastgrad.two_layer_net import METHODS, TwoLayerNet
 
 Data = tuple[tuple[Array, Array], tuple[Array, Array]]
@@ -114,7 +115,8 @@ def train(
     net : TwoLayerNet
         Trained in place.
     data : ((x_train, t_train), (x_test, t_test))
-        As `fastgrad.load_mnist` returns it.
+        As `fastgrad.load_mnist` returns it. It must not change while training goes on: what the
+        accuracies need of it is made once, and takes about a quarter of float32 images' memory.
     iterations, batch_size : int
         Number of steps, and of samples in each.
     learning_rate : float
@@ -228,6 +230,9 @@ class _Run:
     history: History = field(default_factory=History)
     start: float = field(default_factory=time.perf_counter)
 
+    def __post_init__(self) -> None:
+        self.images = [Images(x) for x, _ in self.data]
+
     def accept(self, resume: Checkpoint) -> None:
         """Check everything, and take the history over."""
         _resuming.check(resume, self.net.params, self.rng, self.config)
@@ -266,7 +271,10 @@ class _Run:
         due = step % self.config["eval_every"] == 0 or step == self.config["iterations"] - 1
         if step < 0 or not due:
             return
-        shares = [self.net.accuracy(x, t, workers=self.workers) for x, t in self.data]
+        shares = [
+            self.net.accuracy(x, t, workers=self.workers)
+            for x, (_, t) in zip(self.images, self.data, strict=True)
+        ]
         history.evaluated.append(step)
         history.train_accuracy.append(shares[0])
         history.test_accuracy.append(shares[1])

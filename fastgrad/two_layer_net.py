@@ -14,7 +14,8 @@ from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
-from fastgrad.objectives.classes import BLOCK, UNSURE, Classes
+from fastgrad.objectives.classes import UNSURE, Classes
+from fastgrad.objectives.images import PART, Images
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, compress
 from fastgrad.stencils import CENTRAL
@@ -139,14 +140,15 @@ class TwoLayerNet:
         The likeliest class is that of `predict`. Most samples need only float32 to be sure of
         it, see `fastgrad.objectives.classes`; the others are predicted.
         """
+        images = x if isinstance(x, Images) else None
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         executor = executors.choose(workers, "threads")
         with _blas.one_thread():
-            classes = differentiate(Classes(self.params, x), executor)[0]
+            classes = differentiate(Classes(self.params, x, images), executor)[0]
             unsure = np.flatnonzero(classes == UNSURE)
-            for start in range(0, len(unsure), BLOCK):
-                block = unsure[start : start + BLOCK]
+            for start in range(0, len(unsure), PART):
+                block = unsure[start : start + PART]
                 if not np.isfinite(x[block]).all():
                     _finite(x)
                 classes[block] = np.argmax(self._forward(x[block]), axis=1)

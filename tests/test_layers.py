@@ -39,6 +39,7 @@ FLOORS = [
         "_low_latency",
         "_lost_workers",
         "objectives.base",
+        "objectives.images",
         "objectives.singles",
         "objectives.values",
         "second_stencils",

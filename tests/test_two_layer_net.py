@@ -244,8 +244,8 @@ def test_accuracy_counts_and_goes_over_block_borders(make_net, make_batch, monke
     expected = np.mean(np.argmax(net.predict(x), axis=1) == t)
     assert 0 < expected < 1
     assert net.accuracy(x, t) == expected
-    monkeypatch.setattr("fastgrad.objectives.classes.BLOCK", 7)
-    monkeypatch.setattr("fastgrad.two_layer_net.BLOCK", 7)
+    for module in ("objectives.classes", "objectives.images", "two_layer_net"):
+        monkeypatch.setattr(f"fastgrad.{module}.PART", 7)
     assert net.accuracy(x, t) == expected
 
 

@@ -22,25 +22,25 @@ _BYTE, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _SUMS, _NUMBERS = ir.VectorType(_INT32, 8), ir.VectorType(ir.IntType(16), 16)
 
 
-def multiply_pairs(pairs, columns, W, first, out):
-    """Write the sums of `UNITS` columns from `first` on to `out`, of int32.
+def multiply_pairs(columns, pairs, W, first, out):
+    """Write the sums of `UNITS` units from `first` on to `out`, of int32.
 
-    That of column j is the sum of ``x[2c] W[c, 2j] + x[2c + 1] W[c, 2j + 1]`` over all c in
-    `columns`; `W` holds int16, and so does x, of which `pairs` is the view as int32.
+    That of unit j is the sum of ``x[2k] W[c, 2j] + x[2k + 1] W[c, 2j + 1]``, c = columns[k], over
+    all k. `W` holds int16, and so does x, of which `pairs` is the view as int32.
     """
-    x = pairs[columns].view(np.int16).reshape(-1, 1, 2).astype(np.int32)
-    w = W[columns].reshape(len(columns), -1, 2)[:, first : first + UNITS]
+    x = pairs.view(np.int16).reshape(-1, 1, 2).astype(np.int32)
+    w = W[columns, 2 * first : 2 * (first + UNITS)].reshape(-1, UNITS, 2)
     out[first : first + UNITS] = np.sum(x * w, axis=(0, 2))
 
 
 @overload(multiply_pairs)
-def _compiled(pairs, columns, W, first, out):  # noqa: ARG001
-    return lambda pairs, columns, W, first, out: _multiply_pairs(pairs, columns, W, first, out)
+def _compiled(columns, pairs, W, first, out):
+    return lambda columns, pairs, W, first, out: _multiply_pairs(columns, pairs, W, first, out)
 
 
 @intrinsic
-def _multiply_pairs(_, pairs, columns, W, first, out):
-    signature = types.void(pairs, columns, W, first, out)
+def _multiply_pairs(_, columns, pairs, W, first, out):
+    signature = types.void(columns, pairs, W, first, out)
 
     def emit(context, builder, signature, values):
         arrays = [
@@ -48,8 +48,8 @@ def _multiply_pairs(_, pairs, columns, W, first, out):
             for kind, value in zip(signature.args, values, strict=True)
             if isinstance(kind, types.Array)
         ]
-        x, chosen, weights, sums = (array.data for array in arrays)
-        count = builder.extract_value(arrays[1].shape, 0)
+        chosen, x, weights, sums = (array.data for array in arrays)
+        count = builder.extract_value(arrays[0].shape, 0)
         stride = builder.extract_value(arrays[2].strides, 0)
         avx2 = "+avx2" in context.codegen().magic_tuple()[2]
 
@@ -61,8 +61,8 @@ def _multiply_pairs(_, pairs, columns, W, first, out):
         builder.position_at_end(loop)
         k = builder.phi(_INT64)
         totals = [builder.phi(_SUMS) for _ in range(REGISTERS)]
-        column = builder.load(builder.gep(chosen, [k]))
-        pair = _everywhere(builder, builder.load(builder.gep(x, [column])))
+        column = builder.zext(builder.load(builder.gep(chosen, [k])), _INT64)
+        pair = _everywhere(builder, builder.load(builder.gep(x, [k])))
         # A unit has two numbers of two bytes in a row.
         place = builder.add(builder.mul(column, stride), builder.mul(values[3], _INT64(4)))
         row = builder.bitcast(

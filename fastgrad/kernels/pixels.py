@@ -41,12 +41,16 @@ def whole_numbers(row, scale, q):
 
 
 @jit
-def nonzero(pairs, columns):
-    """Write where pairs are that are not (0, 0), without a branch; return how many there are."""
-    k = 0
-    for c in range(pairs.size):
+def compress(numbers, columns, pairs, k):
+    """Write the pairs that are not (0, 0), and which they are, from place k on; return the next.
+
+    As in `fastgrad.kernels.sparse.compress_kernel` nothing branches, so there has to be room for
+    all pairs and one more.
+    """
+    for c in range(numbers.size):
         columns[k] = c
-        k += pairs[c] != 0
+        pairs[k] = numbers[c]
+        k += numbers[c] != 0
     return k
 
 
@@ -74,25 +78,56 @@ def logistic(minus, out):
 
 
 @jit
-def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
-    """Write the outputs of the hidden units of each sample to `z` (N, H), all float32.
+def hidden(columns, pairs, W, factors, minus_b, sums, minus, z):
+    """Write the outputs of the hidden units for one sample to `z`; see `pixels_kernel`."""
+    for first in range(0, sums.size, UNITS):
+        multiply_pairs(columns, pairs, W, first, sums)
+    for j in range(sums.size):
+        minus[j] = np.float32(sums[j]) * factors[j] + minus_b[j]
+    logistic(minus, z)
 
-    Parameters: the inputs `x` (N, D), float32, and what makes whole numbers of them; the weights
-    `W`, laid out for `multiply_pairs`, and the `factors` that make pre-activations of sums, with
-    the sign changed as in `minus_b`. `counts` (N,) gets the number of pairs that are not zero, and
-    infinity where a sample is not of whole numbers; its row of z is then left as it was.
+
+@jit
+def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
+    """Write the outputs of the hidden units for each sample to `z` (N, H), float32.
+
+    Parameters: the inputs `x` (N, D), float32, and the `scale` that makes whole numbers of them;
+    the weights `W`, laid out for `multiply_pairs`, and the `factors` that make pre-activations of
+    sums, with the sign changed as in `minus_b`. `counts` (N,) gets the number of pairs of inputs
+    that are not both zero, and -1 where a sample is not of whole numbers.
     """
     q = np.zeros(2 * W.shape[0], np.int16)
-    pairs = q.view(np.int32)
-    columns = np.empty(pairs.size + 1, np.int64)
+    numbers = q.view(np.int32)
+    columns, pairs = np.empty(numbers.size + 1, np.int32), np.empty(numbers.size + 1, np.int32)
     sums, minus = np.empty(factors.size, np.int32), np.empty(factors.size, np.float32)
     for n in range(x.shape[0]):
-        counts[n] = np.inf
-        if whole_numbers(x[n], scale, q):
-            count = nonzero(pairs, columns)
-            for first in range(0, sums.size, UNITS):
-                multiply_pairs(pairs, columns[:count], W, first, sums)
-            for j in range(sums.size):
-                minus[j] = np.float32(sums[j]) * factors[j] + minus_b[j]
-            logistic(minus, z[n])
-            counts[n] = count
+        count = 0
+        whole = whole_numbers(x[n], scale, q)
+        if whole:
+            count = compress(numbers, columns, pairs, count)
+        hidden(columns[:count], pairs[:count], W, factors, minus_b, sums, minus, z[n])
+        counts[n] = count if whole else -1
+
+
+@jit
+def compress_pixels_kernel(x, scale, columns, pairs, starts, counts):
+    """Write what of `x` `pixels_kernel` multiplies, one sample after the other, and where."""
+    q = np.zeros(x.shape[1] + x.shape[1] % 2, np.int16)
+    numbers = q.view(np.int32)
+    k = 0
+    for n in range(x.shape[0]):
+        starts[n] = k
+        whole = whole_numbers(x[n], scale, q)
+        if whole:
+            k = compress(numbers, columns, pairs, k)
+        counts[n] = k - starts[n] if whole else -1
+    starts[x.shape[0]] = k
+
+
+@jit
+def compressed_kernel(columns, pairs, starts, W, factors, minus_b, z):
+    """Write what `pixels_kernel` does, for samples from `compress_pixels_kernel`."""
+    sums, minus = np.empty(factors.size, np.int32), np.empty(factors.size, np.float32)
+    for n in range(z.shape[0]):
+        mine = slice(starts[n], starts[n + 1])
+        hidden(columns[mine], pairs[mine], W, factors, minus_b, sums, minus, z[n])

@@ -16,57 +16,64 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._typing import Array, Floats
-from fastgrad.objectives.base import Cost, OneEach, PlainArrays
+from fastgrad.objectives.base import Cost, PlainArrays
+from fastgrad.objectives.images import PART, Images, scale_of
 from fastgrad.objectives.pixels import Pixels
-from fastgrad.objectives.singles import PART, Singles, g
-
-BLOCK = 1000
-"""Samples at a time: what is computed for them stays in the second-level cache."""
+from fastgrad.objectives.singles import Singles, g
 
 UNSURE = -1.0
 
 
-class Classes(OneEach, PlainArrays):
+class Classes(PlainArrays):
     """The class numbers of all samples as floats, `UNSURE` where float32 cannot tell.
 
-    One work item a sample. A sample whose values or scores are not finite is unsure.
+    One work item for `PART` samples. A sample whose values or scores are not finite is unsure.
 
     Parameters
     ----------
     params : dict of ndarray
         W1, b1, W2, b2.
     x : ndarray, shape (N, D)
-        Copied to float32 block by block where it is not float32 already.
+        Copied to float32 part by part where it is not float32 already.
+    images : Images, optional
+        The same samples.
     """
 
-    def __init__(self, params: dict[str, Array], x: Array) -> None:
-        self.items = self.size = len(x)
-        self._x = x
+    def __init__(self, params: dict[str, Array], x: Array, images: Images | None = None) -> None:
+        self.items, self.size = -(-len(x) // PART), len(x)
+        self._x, self._images, self._scale = x, images, scale_of(x)
         W1, b1, W2, b2 = (params[name] for name in ("W1", "b1", "W2", "b2"))
         reach = np.abs(W2).max(axis=1)
         # What overflows is not finite, and so never sure.
         with np.errstate(all="ignore"):
-            self._pixels = Pixels(W1, b1, reach, float(x[:PART].max()))
+            self._pixels = Pixels(W1, b1, reach, self._scale)
             self._singles = Singles(W1, b1, reach)
             self._W2 = np.ascontiguousarray(W2.T, np.float32)
             self._b2 = b2.astype(np.float32)[:, np.newaxis]
         self._rest = g(len(W2) + 4) * (np.sum(reach) + np.abs(b2).max()) + 1e-30
 
+    def span(self, block: range) -> slice:
+        """Return where the samples of the block's parts are."""
+        return slice(PART * block.start, min(PART * block.stop, self.size))
+
+    def weights(self) -> None:
+        """Return None: one part is as much work as another."""
+
     def cost(self) -> Cost:
         """Return an estimate: 0.02 ns for each multiplication."""
-        seconds = 2e-11 * self.items * (self._W2.shape[1] * self._x.shape[1])
+        seconds = 2e-11 * self._x.size * self._W2.shape[1]
         return Cost(seconds, seconds)
 
     def partials(self, block: range, out: Floats) -> None:
-        """Write the block's class numbers."""
-        pixels = True
+        """Write the class numbers of the block's samples."""
+        images = self._images
         with np.errstate(all="ignore"):
-            for start in range(block.start, block.stop, BLOCK):
-                x = self._x[start : min(start + BLOCK, block.stop)]
-                classes = out[start - block.start :][: len(x)]
-                classes[:] = self._likeliest(*self._pixels.hidden(x)) if pixels else UNSURE
+            for number in block:
+                x = self._x[PART * number :][:PART]
+                part = images.part(number, self._scale) if images else None
+                classes = out[PART * (number - block.start) :][:PART]
+                classes[:] = self._likeliest(*self._pixels.hidden(x, part))
                 unsure = classes == UNSURE
-                pixels = not unsure.all()
                 if unsure.any():
                     classes[unsure] = self._likeliest(*self._singles.hidden(x[unsure]))
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 from fastgrad.kernels.pairs import UNITS
-from fastgrad.kernels.pixels import MOST, SIGMOID_OFF, pixels_kernel
+from fastgrad.kernels.pixels import MOST, SIGMOID_OFF, compressed_kernel, pixels_kernel
+from fastgrad.objectives.images import Part, plain
 from fastgrad.objectives.singles import g
 
 HIGHEST_WEIGHT = 2**15 - 1
@@ -36,15 +37,14 @@ class Pixels:
         The first layer.
     reach : ndarray of float64, shape (H,)
         How far a unit moves the scores: ``max_c |W2[j, c]|``.
-    largest : float
-        About the largest input: pixels up to 1 are multiples of 1/255.
+    scale : float32
+        What makes whole numbers of the inputs.
     """
 
-    def __init__(self, W1: Floats, b1: Floats, reach: Floats, largest: float) -> None:
+    def __init__(self, W1: Floats, b1: Floats, reach: Floats, scale: np.float32) -> None:
         W1 = W1.astype(float, copy=False)
         D, H = W1.shape
-        self._units = H
-        self._scale = MOST if largest <= 1 else 1
+        self._units, self._scale = H, scale
         sizes = np.sqrt(np.sum(np.square(W1), axis=0))
         # No sum, of inputs up to MOST and rounded weights, leaves 32 bits.
         room = (2.0**31 - MOST * D) / (MOST * np.sqrt(D))
@@ -53,23 +53,31 @@ class Pixels:
         v = np.rint(m * W1)
         rounding = np.sqrt(np.sum(np.square(W1 - v / m), axis=0))
         rounding += g(4) * np.sqrt(np.sum(np.square(v / m), axis=0))
-        off = 2.0**-12 * np.sqrt(D) / self._scale
+        off = 2.0**-12 * np.sqrt(D) / float(scale)
         # The 1e-30 is far more than what is lost to float32's underflow.
         rest = (off * sizes + g(4) * np.abs(b1) + 1e-30) / 4 + SIGMOID_OFF
-        self._slope, self._rest = np.sum(reach * rounding) / 4, np.sum(reach * rest)
+        # A pair has two numbers, none of them more than MOST.
+        self._slope = MOST / float(scale) * np.sqrt(2.0) * np.sum(reach * rounding) / 4
+        self._rest = np.sum(reach * rest)
         columns = -(-H // UNITS) * UNITS
         pairs = np.zeros((-(-D // 2), 2, columns), np.int16)
         pairs.reshape(-1, columns)[:D, :H] = v
-        self._W = np.ascontiguousarray(pairs.transpose(0, 2, 1)).reshape(len(pairs), -1)
-        self._factors, self._minus_b = np.zeros((2, columns), np.float32)
-        self._factors[:H] = -1 / (self._scale * m)
-        self._minus_b[:H] = -b1
+        W = np.ascontiguousarray(pairs.transpose(0, 2, 1)).reshape(len(pairs), -1)
+        factors, minus_b = np.zeros((2, columns), np.float32)
+        factors[:H], minus_b[:H] = -1 / (float(scale) * m), -b1
+        self._layer = W, factors, minus_b
 
-    def hidden(self, x: Array) -> tuple[Array, Array]:
-        """Return z (N, H) and by how much the scores err for it; infinity where x is no pixels."""
-        z, counts = np.zeros((len(x), self._units), np.float32), np.empty(len(x), np.float32)
-        pixels = np.require(x, np.float32, ("C", "W"))
-        scale = np.float32(self._scale)
-        pixels_kernel(pixels, scale, self._W, self._factors, self._minus_b, z, counts)
-        # A pair has two numbers, none of them more than MOST.
-        return z, self._slope * (MOST / self._scale) * np.sqrt(2 * counts) + self._rest
+    def hidden(self, x: Array, part: Part | None = None) -> tuple[Array, Array]:
+        """Return z (N, H) and by how much the scores err for it; infinity where x is no pixels.
+
+        Quicker where `part` is what `x` has been made into.
+        """
+        z = np.empty((len(x), self._units), np.float32)
+        if part is None:
+            counts = np.empty(len(x), np.int64)
+            pixels_kernel(plain(x), self._scale, *self._layer, z, counts)
+        else:
+            counts = part.counts
+            compressed_kernel(part.columns, part.pairs, part.starts, *self._layer, z)
+        error = self._slope * np.sqrt(np.maximum(counts, 0)) + self._rest
+        return z, np.where(counts < 0, np.inf, error)

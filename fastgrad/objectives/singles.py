@@ -18,7 +18,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 
-PART = 200
+_PART = 200
 """Samples whose inputs stay in the second-level cache, between the two passes over them."""
 
 
@@ -40,8 +40,8 @@ class Singles:
     def hidden(self, x: Array) -> tuple[Array, Array]:
         """Return z (N, H), and by how much the scores err for it."""
         norms, z = np.empty(len(x), np.float32), np.empty((len(x), len(self._minus_b1)), np.float32)
-        for start in range(0, len(x), PART):
-            here = slice(start, start + PART)
+        for start in range(0, len(x), _PART):
+            here = slice(start, start + _PART)
             part = np.ascontiguousarray(x[here], np.float32)
             norms[here] = np.vecdot(part, part)
             np.dot(part, self._W1, out=z[here])
