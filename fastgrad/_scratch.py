@@ -1,4 +1,4 @@
-"""Memory that outlives a call: pages that every gradient fills anew need not be mapped anew."""
+"""Memory for kernels: on cache lines, and not mapped anew for every gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from fastgrad._typing import Array
 MOST = 2**26
 """Bytes of the largest array that is kept, 64 MiB."""
 
+LINE = 64
+"""Bytes of a cache line: loads of 32 that start on one never cross into the next."""
+
 _kept = threading.local()
+
+
+def aligned(size: int, dtype: DTypeLike = float) -> Array:
+    """Return a vector with anything in it that starts on a cache line."""
+    kind = np.dtype(dtype)
+    memory = np.empty(size * kind.itemsize + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size * kind.itemsize].view(kind)
 
 
 def scratch(name: str, size: int, dtype: DTypeLike = float) -> Array:
@@ -22,7 +33,7 @@ def scratch(name: str, size: int, dtype: DTypeLike = float) -> Array:
     """
     memory: Array | None = getattr(_kept, name, None)
     if memory is None or memory.size < size:
-        memory = np.empty(size, dtype)
+        memory = aligned(size, dtype)
         if memory.nbytes <= MOST:
             setattr(_kept, name, memory)
     return memory[:size]

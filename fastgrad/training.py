@@ -189,7 +189,8 @@ def train(
         "eval_every": int(eval_every),
         "data": _resuming.digest(data) if checkpoints or resume else "",
     }
-    run = _Run(net, data, gradient, rng, config, workers, checkpoints, on_evaluation)
+    images = [(Images(x), t) for x, t in data]
+    run = _Run(net, images, gradient, rng, config, workers, checkpoints, on_evaluation)
     if resume is not None:
         run.accept(resume)
     done = len(run.history.loss)
@@ -220,7 +221,7 @@ class _Run:
     """What one run works on; `config` is what a resumed run must have in common with it."""
 
     net: TwoLayerNet
-    data: Data
+    data: list[tuple[Images, Array]]
     gradient: Callable[[Array, Array], dict[str, Array]]
     rng: np.random.Generator | None
     config: dict[str, Any]
@@ -229,9 +230,6 @@ class _Run:
     on_evaluation: Callable[[History], None] | None
     history: History = field(default_factory=History)
     start: float = field(default_factory=time.perf_counter)
-
-    def __post_init__(self) -> None:
-        self.images = [Images(x) for x, _ in self.data]
 
     def accept(self, resume: Checkpoint) -> None:
         """Check everything, and take the history over."""
@@ -247,10 +245,9 @@ class _Run:
 
     def step(self) -> None:
         """Draw a batch, take its gradient, move the parameters."""
-        x_train, t_train = self.data[0]
         choice = np.random.choice if self.rng is None else self.rng.choice
-        batch = choice(len(x_train), self.config["batch_size"])
-        x, t = x_train[batch], t_train[batch]
+        batch = choice(len(self.data[0][0]), self.config["batch_size"])
+        x, t = (array[batch] for array in self.data[0])
         begin = time.perf_counter()
         try:
             grads = self.gradient(x, t)
@@ -271,10 +268,7 @@ class _Run:
         due = step % self.config["eval_every"] == 0 or step == self.config["iterations"] - 1
         if step < 0 or not due:
             return
-        shares = [
-            self.net.accuracy(x, t, workers=self.workers)
-            for x, (_, t) in zip(self.images, self.data, strict=True)
-        ]
+        shares = [self.net.accuracy(x, t, workers=self.workers) for x, t in self.data]
         history.evaluated.append(step)
         history.train_accuracy.append(shares[0])
         history.test_accuracy.append(shares[1])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import _blas, executors, reference
-from fastgrad._scratch import scratch
+from fastgrad._scratch import aligned, scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate
@@ -204,8 +204,8 @@ class TwoLayerNet:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
-        A1, A2 = self._layers()
-        _check_step(h, max(A1.max(), -A1.min(), A2.max(), -A2.min()))
+        W1, b1, W2, b2 = self._floats()
+        _check_step(h, max(max(part.max(), -part.min()) for part in (W1, b1, W2, b2)))
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)
@@ -219,12 +219,13 @@ class TwoLayerNet:
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
-            full = FullNetwork(A1, A2, inputs, t, h)
+            layers = np.vstack([W1, b1]).astype(float), np.vstack([W2, b2]).astype(float)
+            full = FullNetwork(*layers, inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
-        samples = Samples(A1, A2, inputs, t, h)
+        samples = Samples(W1, b1, W2, b2, inputs, t, h)
         state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
         rows = IncrementalNetwork(samples, state)
-        return rows.rows.unpack(differentiate(rows, executor)[0])
+        return rows.rows.unpack(differentiate(rows, executor, out=aligned(rows.size))[0])
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -301,8 +302,8 @@ class TwoLayerNet:
         z = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
         return softmax(np.dot(z, self.params["W2"]) + self.params["b2"])
 
-    def _layers(self) -> tuple[Floats, Floats]:
-        """Return ``[W1; b1]`` and ``[W2; b2]``, copied to this thread's memory."""
+    def _floats(self) -> list[Array]:
+        """Return W1, b1, W2, b2 if they can be stepped."""
         for name, array in self.params.items():
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 kind = getattr(array, "dtype", type(array).__name__)
@@ -310,8 +311,7 @@ class TwoLayerNet:
                     f"params[{name!r}] must be a floating point array, got {kind}: a step would "
                     "be lost; use .astype(float)"
                 )
-        W1, b1, W2, b2 = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
-        return _stacked("A1", W1, b1), _stacked("A2", W2, b2)
+        return [self.params[name] for name in ("W1", "b1", "W2", "b2")]
 
     def _check_inputs(self, x: ArrayLike) -> Array:
         """Return `x` as (N, D), its values still to be checked by `_finite`."""
@@ -331,13 +331,6 @@ class TwoLayerNet:
     def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
         x = _finite(self._check_inputs(x))
         return x, class_numbers(t, len(x), len(self.params["b2"]))
-
-
-def _stacked(name: str, W: Array, b: Array) -> Floats:
-    """Return ``[W; b]`` in this thread's memory of that name."""
-    A = scratch(name, W.size + b.size).reshape(len(W) + 1, -1)
-    A[:-1], A[-1] = W, b
-    return A
 
 
 def _finite(x: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastgrad import _scratch
-from fastgrad.kernels import curves, direct, forward, samples
+from fastgrad.kernels import curves, direct, forward, panels, samples
 from fastgrad.objectives.network import compress
 
 NO_JIT = """
@@ -101,3 +101,24 @@ def test_compressed_inputs_are_the_inputs(x, dtype):
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_shows_in_the_largest_input(wrong):
     assert not np.isfinite(compress(np.array([[0.0, wrong], [2.0, 0.0]])).largest)
+
+
+@pytest.mark.parametrize("columns", [1, panels.WIDTH - 1, panels.WIDTH, 2 * panels.WIDTH + 1])
+@pytest.mark.parametrize("rows", [1, panels.ROWS, 2 * panels.ROWS + 3])
+def test_panels_multiply_as_the_matrix_does(rng, rows, columns):
+    W, b = rng.normal(size=(rows, columns)), rng.normal(size=columns)
+    count = -(-columns // panels.WIDTH)
+    layer = np.full((count, rows + 1, panels.WIDTH), np.nan)
+    panels.panels_kernel(W, b, layer)
+    which = np.flatnonzero(rng.random(rows + 1) < 0.7)
+    values, out = rng.normal(size=len(which)), np.full((count, panels.WIDTH), np.nan)
+    for panel, sums in zip(layer, out, strict=True):
+        multiply(which, values, panel, sums)
+    expected = values @ np.vstack([W, b])[which]
+    np.testing.assert_allclose(out.reshape(-1)[:columns], expected, rtol=1e-13, atol=1e-13)
+    assert np.all(out.reshape(-1)[columns:] == 0)
+
+
+@numba.njit
+def multiply(which, values, panel, out):
+    panels.multiply_panel(which, values, panel, out)

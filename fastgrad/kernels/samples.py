@@ -5,6 +5,8 @@ A sample's row of `state` holds, in this order (H hidden units, C classes):
     c0, c1 (2H)  curves of the hidden units, see `fastgrad.kernels.curves`
     c0, c1 (2C)  curves of the scores
     z (H+1)      outputs of the hidden units, and the 1 of the bias
+
+and nothing more of use, up to the end of a cache line.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ import numpy as np
 from fastgrad._jit import jit
 from fastgrad.kernels.curves import curves, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
-from fastgrad.kernels.sparse import layer
+from fastgrad.kernels.panels import WIDTH, multiply_panel
+
+TOGETHER = 128
+"""Samples that pass one panel after the other."""
 
 
 @jit
@@ -49,31 +54,38 @@ def softmax(scores, p):
 
 
 @jit
-def samples_kernel(starts, columns, values, A1, A2, V, t, reach, start, stop, state):
-    """Write the rows of samples `start` to `stop` to `state` (stop - start, 3H + 2C + 1).
+def samples_kernel(starts, columns, values, first, last, V, t, reach, start, stop, state):
+    """Write the rows of samples `start` to `stop` to `state`.
 
-    ``reach`` holds the largest shift of a pre-activation and of a score; the curves of a layer
-    are left out where it is 0. `V` is ``A2[:-1]`` transposed.
+    `first` and `last` are the layers, see `fastgrad.kernels.panels`, and `V` is W2 transposed.
+    ``reach`` holds the largest shift of a pre-activation and of a score; the curves of a layer are
+    left out where it is 0.
     """
-    H, C = A1.shape[1], A2.shape[1]
+    C, H = V.shape
     every = np.arange(H + 1)
-    a, slope = np.empty(H), np.empty(H)
-    scores, p = np.empty(C), np.empty(C)
+    a = np.empty((min(TOGETHER, stop - start), first.shape[0], WIDTH))
+    slope, p = np.empty(H), np.empty(C)
+    scores = np.empty((last.shape[0], WIDTH))
     M = np.empty((4, max(H, C)))
-    for n in range(start, stop):
-        row = state[n - start]
-        z = row[2 * H + 2 * C :]
-        mine = slice(starts[n], starts[n + 1])
-        layer(columns[mine], values[mine], A1, a)
-        hidden_units(a, z, slope)
-        z[H] = 1.0
-        layer(every, z, A2, scores)
-        softmax(scores, p)
-        label = t[n]
-        r = p[label] / (p[label] + TINY)
-        if reach[0] > 0.0:
-            unit_moments(p, label, V, M)
-            curves(True, z, slope, r, M, reach[0], row[: 2 * H])
-        if reach[1] > 0.0:
-            score_moments(p, label, M)
-            curves(False, p, p, r, M, reach[1], row[2 * H : 2 * H + 2 * C])
+    for low in range(start, stop, TOGETHER):
+        high = min(low + TOGETHER, stop)
+        for k in range(first.shape[0]):
+            for n in range(low, high):
+                mine = slice(starts[n], starts[n + 1])
+                multiply_panel(columns[mine], values[mine], first[k], a[n - low, k])
+        for n in range(low, high):
+            row = state[n - start]
+            z = row[2 * H + 2 * C : 3 * H + 2 * C + 1]
+            hidden_units(a[n - low].reshape(-1)[:H], z, slope)
+            z[H] = 1.0
+            for k in range(last.shape[0]):
+                multiply_panel(every, z, last[k], scores[k])
+            softmax(scores.reshape(-1)[:C], p)
+            label = t[n]
+            r = p[label] / (p[label] + TINY)
+            if reach[0] > 0.0:
+                unit_moments(p, label, V, M)
+                curves(True, z, slope, r, M, reach[0], row[: 2 * H])
+            if reach[1] > 0.0:
+                score_moments(p, label, M)
+                curves(False, p, p, r, M, reach[1], row[2 * H : 2 * H + 2 * C])

@@ -43,6 +43,14 @@ class Images:
         """Return the samples as they came."""
         return np.array(self._x, dtype, copy=copy)
 
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._x)
+
+    def __getitem__(self, which: Integers) -> Array:
+        """Return some samples as they came."""
+        return self._x[which]
+
     def part(self, number: int, scale: np.float32) -> Part:
         """Return a part, of inputs times `scale`."""
         if number not in self._parts:

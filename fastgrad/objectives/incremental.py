@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
+from fastgrad.kernels.panels import WIDTH, panels_kernel
 from fastgrad.kernels.samples import samples_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
-from fastgrad.objectives.network import Inputs, rows_of
+from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
 
 
@@ -25,17 +27,28 @@ class Samples(PlainArrays):
     """The forward pass and the curves of each sample: one work item a sample.
 
     Not parameters but rows of `fastgrad.kernels.samples` fill the "gradient": what all rows of the
-    network share is cut into blocks and spread as they are. Takes the parameters of `FullNetwork`.
+    network share is cut into blocks and spread as they are.
+
+    Parameters
+    ----------
+    W1, b1, W2, b2 : ndarray of float
+        The network; what is needed of it is copied to this thread's memory.
+    inputs, t, h
+        As for `fastgrad.objectives.network.FullNetwork`.
     """
 
-    def __init__(self, A1: Floats, A2: Floats, inputs: Inputs, t: Integers, h: float) -> None:
-        self.A1, self.A2, self.inputs, self.t, self.h = A1, A2, inputs, t, h
-        self.rows = rows_of(A1, A2)
-        H, C = A1.shape[1], A2.shape[1]
+    def __init__(
+        self, W1: Floats, b1: Floats, W2: Floats, b2: Floats, inputs: Inputs, t: Integers, h: float
+    ) -> None:
+        self.inputs, self.t, self.h = inputs, t, h
+        self.first, self.last = _panels("first layer", W1, b1), _panels("last layer", W2, b2)
+        H, C = W2.shape
+        self.rows = Rows(inputs.features, H, C)
         self.items = len(t)
-        self.width = 3 * H + 2 * C + 1
+        # Rows start on cache lines: the kernels load 32 bytes at a time.
+        self.width = -(-(3 * H + 2 * C + 1) // 8) * 8
         self.size = self.items * self.width
-        self.V = V = np.ascontiguousarray(A2[:-1].T)
+        self.V = V = np.array(W2.T, float, order="C")
         spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.reach = np.array(
@@ -52,7 +65,8 @@ class Samples(PlainArrays):
     def cost(self) -> Cost:
         """Return an estimate from the multiplications that are not by zero."""
         nonzero = len(self.inputs.entries[2])
-        seconds = 0.15e-9 * nonzero * self.rows.hidden + 2.5e-9 * self.items * self.A2.size
+        H, C = self.rows.hidden, self.rows.classes
+        seconds = 0.15e-9 * nonzero * H + 2.5e-9 * self.items * (H + 1) * C
         return Cost(seconds, seconds)
 
     def weights(self) -> None:
@@ -60,7 +74,7 @@ class Samples(PlainArrays):
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
-        network = (*self.inputs.entries, self.A1, self.A2, self.V, self.t, self.reach)
+        network = (*self.inputs.entries, self.first, self.last, self.V, self.t, self.reach)
         samples_kernel(*network, block.start, block.stop, out.reshape(-1, self.width))
 
 
@@ -117,14 +131,27 @@ class _Direct:
         return 20e-9 * self.V.size * entries
 
 
+def _panels(name: str, W: Floats, b: Floats) -> Floats:
+    """Return ``[W; b]`` in panels, in this thread's memory of that name."""
+    count = -(-len(b) // WIDTH)
+    out = scratch(name, count * (len(W) + 1) * WIDTH).reshape(count, -1, WIDTH)
+    panels_kernel(*(np.require(part, float, ("C", "W")) for part in (W, b)), out)
+    return out
+
+
+def _matrix(panels: Floats, columns: int) -> Floats:
+    """Return ``[W; b]`` from its panels."""
+    return panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:, :columns]
+
+
 def _direct(samples: Samples) -> tuple[_Direct, _Direct]:
     """Return both layers for the kernel of large steps; beside it the forward pass is free."""
     t, h = samples.t, samples.h
     X = samples.inputs.dense()
-    a = X @ samples.A1
+    a = X @ _matrix(samples.first, samples.rows.hidden)
     Z = np.ones((len(t), a.shape[1] + 1))
     Z[:, :-1] = sigmoid(a)
-    scores = Z @ samples.A2
+    scores = Z @ _matrix(samples.last, samples.rows.classes)
     p = softmax(scores)
     r = p[np.arange(len(t)), t]
     output = (scores, p, t, r / (r + TINY))
