@@ -122,3 +122,20 @@ def test_panels_multiply_as_the_matrix_does(rng, rows, columns):
 @numba.njit
 def multiply(which, values, panel, out):
     panels.multiply_panel(which, values, panel, out)
+
+
+@numba.njit
+def spread(which, values, curves, linear, cubic, panel):
+    panels.spread_curves(which, values, curves, linear, cubic, panel)
+
+
+@pytest.mark.parametrize("call", [spread, panels.spread_curves])
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_curves_are_read_at_every_input(rng, call, count):
+    which, values = rng.permutation(9)[:count], rng.normal(size=count)
+    c, panel = rng.normal(size=(2, panels.WIDTH)), rng.normal(size=(9, panels.WIDTH))
+    expected = panel.copy()
+    for i, x in zip(which, values, strict=True):
+        expected[i] += x * (0.3 * c[0] + 0.7 * x**2 * c[1])
+    call(which, values, c.reshape(-1), 0.3, 0.7, panel)
+    np.testing.assert_allclose(panel, expected, rtol=1e-13, atol=1e-13)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
+from fastgrad.kernels.panels import WIDTH, spread_curves
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
 LOW = 0.5 - 0.25 * np.sqrt(2.0)
@@ -103,28 +104,38 @@ def curves(sigmoidal, z, slope, r, M, reach, out):
 
 
 @jit
+def curves_size(units):
+    """Return how many numbers the c0 and c1 of so many units take, a panel at a time."""
+    return 2 * WIDTH * (-(-units // WIDTH))
+
+
+@jit
 def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
 
     X is compressed; `state` is that of `fastgrad.kernels.samples`. Each row of the layer adds its
-    samples in the same order whatever the block. The innermost loop compiles to a `vmulpd`, a
-    `vfmadd231pd` and a `vaddpd` on ymm, two registers a turn, where the processor has AVX2.
+    samples in the same order whatever the block.
     """
     samples = starts.size - 1
     units = out.shape[1]
-    out[:] = 0.0
+    first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
     for n in range(samples):
-        c0 = state[n, :units]
-        c1 = state[n, units : 2 * units]
         mine = columns[starts[n] : starts[n + 1]]
-        first = starts[n] + np.searchsorted(mine, start)
-        last = starts[n] + np.searchsorted(mine, stop)
-        for k in range(first, last):
-            w0 = values[k] / samples
-            w1 = w0 * (values[k] / largest) ** 2
-            row = out[columns[k] - start]
-            for j in range(units):
-                row[j] += w0 * c0[j] + w1 * c1[j]
+        first[n] = starts[n] + np.searchsorted(mine, start)
+        last[n] = starts[n] + np.searchsorted(mine, stop)
+    linear = 1.0 / samples
+    cubic = linear / (largest * largest)
+    # Rows before `start` are there for their numbers only: they are never touched.
+    panel = np.empty((stop, WIDTH))
+    for k in range(-(-units // WIDTH)):
+        panel[start:] = 0.0
+        for n in range(samples):
+            mine = slice(first[n], last[n])
+            c = state[n, 2 * WIDTH * k : 2 * WIDTH * (k + 1)]
+            spread_curves(columns[mine], values[mine], c, linear, cubic, panel)
+        for i in range(start, stop):
+            for j in range(min(WIDTH, units - WIDTH * k)):
+                out[i - start, WIDTH * k + j] = panel[i, j]
 
 
 @jit
@@ -135,11 +146,12 @@ def last_rows_kernel(units, state, start, stop, out):
     """
     samples = state.shape[0]
     classes = out.shape[1]
+    at = curves_size(units)
     sums = np.zeros((classes, stop - start))
     for n in range(samples):
-        c0 = state[n, 2 * units : 2 * units + classes]
-        c1 = state[n, 2 * units + classes : 2 * (units + classes)]
-        z = state[n, 2 * (units + classes) + start : 2 * (units + classes) + stop]
+        c0 = state[n, at : at + classes]
+        c1 = state[n, at + classes : at + 2 * classes]
+        z = state[n, at + 2 * classes + start : at + 2 * classes + stop]
         for c in range(classes):
             w0 = c0[c] / samples
             w1 = c1[c] / samples

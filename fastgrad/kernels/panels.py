@@ -1,11 +1,13 @@
-"""The product of one compressed row with a matrix, a few columns at a time.
+"""Products with compressed rows, for a few units at a time.
 
-The columns lie together in a panel, which stays in a core's own cache while the samples pass, and
-their sums in registers: a plain loop would load and store them for every input.
+What belongs to the units of a panel lies together, and stays in a core's own cache while the
+samples pass. What is used again and again for one sample stays in registers, where a plain loop
+would load and store it for every input.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import get_or_insert_function
@@ -14,13 +16,13 @@ from numba.extending import intrinsic, overload
 from fastgrad._jit import jit
 from fastgrad.kernels.registers import DOUBLE, INT64, everywhere, load, loop, registers, store
 
-REGISTERS = 4
+REGISTERS = 5
 WIDTH = 4 * REGISTERS
-"""Columns of a panel."""
+"""Units of a panel."""
 
 ROWS = 16
 
-_SUMS = ir.VectorType(DOUBLE, 4)
+_REGISTER = ir.VectorType(DOUBLE, 4)
 
 
 @jit
@@ -59,22 +61,84 @@ def _multiply_panel(_, columns, values, panel, out):
             context.make_array(kind)(context, builder, value)
             for kind, value in zip(signature.args, arguments, strict=True)
         )
-        count = builder.extract_value(chosen.shape, 0)
-        kind = ir.FunctionType(_SUMS, [_SUMS] * 3)
-        fma = get_or_insert_function(builder.module, kind, "llvm.fma.v4f64")
 
         def add(k, sums):
-            column = builder.load(builder.gep(chosen.data, [k]))
             value = everywhere(builder, builder.load(builder.gep(x.data, [k])), 4)
-            row = registers(builder, rows.data, builder.mul(column, INT64(8 * WIDTH)), _SUMS)
+            row = _row(builder, rows.data, builder.load(builder.gep(chosen.data, [k])))
             return [
-                builder.call(fma, [value, load(builder, row, r, 8), old])
-                for r, old in enumerate(sums)
+                _fma(builder, value, load(builder, row, r, 8), old) for r, old in enumerate(sums)
             ]
 
-        nothing = [ir.Constant(_SUMS, None)] * REGISTERS
-        results = loop(builder, count, nothing, add)
-        store(builder, results, registers(builder, sums.data, INT64(0), _SUMS), 8)
+        nothing = [ir.Constant(_REGISTER, None)] * REGISTERS
+        results = loop(builder, builder.extract_value(chosen.shape, 0), nothing, add)
+        store(builder, results, _row(builder, sums.data, INT64(0)), 8)
         return context.get_dummy_value()
 
     return types.void(columns, values, panel, out), emit
+
+
+def spread_curves(columns, values, curves, linear, cubic, panel):
+    """Add ``linear x c0 + cubic x³ c1`` to ``panel[columns[k]]``, x = values[k], for all k.
+
+    `curves` is c0 (WIDTH) and c1 (WIDTH); no column stands there twice.
+    """
+    x = values[:, np.newaxis]
+    panel[columns] += linear * x * curves[:WIDTH] + cubic * x**3 * curves[WIDTH:]
+
+
+@overload(spread_curves)
+def _compiled_spread(columns, values, curves, linear, cubic, panel):
+    return lambda columns, values, curves, linear, cubic, panel: _spread_curves(
+        columns, values, curves, linear, cubic, panel
+    )
+
+
+@intrinsic
+def _spread_curves(_, columns, values, curves, linear, cubic, panel):
+    def emit(context, builder, signature, arguments):
+        chosen, x, c, rows = (
+            context.make_array(signature.args[k])(context, builder, arguments[k])
+            for k in (0, 1, 2, 5)
+        )
+        c0, c1 = (
+            [
+                builder.fmul(everywhere(builder, factor, 4), load(builder, row, r, 8))
+                for r in range(REGISTERS)
+            ]
+            for factor, row in zip(
+                arguments[3:5],
+                (_row(builder, c.data, INT64(0)), _row(builder, c.data, INT64(1))),
+                strict=True,
+            )
+        )
+
+        def add(k, _):
+            value = builder.load(builder.gep(x.data, [k]))
+            cube = builder.fmul(value, builder.fmul(value, value))
+            value, cube = (everywhere(builder, factor, 4) for factor in (value, cube))
+            row = _row(builder, rows.data, builder.load(builder.gep(chosen.data, [k])))
+            old = [load(builder, row, r, 8) for r in range(REGISTERS)]
+            old = [_fma(builder, value, *terms) for terms in zip(c0, old, strict=True)]
+            store(
+                builder,
+                [_fma(builder, cube, *terms) for terms in zip(c1, old, strict=True)],
+                row,
+                8,
+            )
+            return []
+
+        loop(builder, builder.extract_value(chosen.shape, 0), [], add)
+        return context.get_dummy_value()
+
+    return types.void(columns, values, curves, linear, cubic, panel), emit
+
+
+def _row(builder, data, number):
+    """Return a pointer to the registers of a row of WIDTH numbers."""
+    return registers(builder, data, builder.mul(number, INT64(8 * WIDTH)), _REGISTER)
+
+
+def _fma(builder, x, y, z):
+    """Return ``x * y + z``, rounded once."""
+    kind = ir.FunctionType(_REGISTER, [_REGISTER] * 3)
+    return builder.call(get_or_insert_function(builder.module, kind, "llvm.fma.v4f64"), [x, y, z])

@@ -2,7 +2,8 @@
 
 A sample's row of `state` holds, in this order (H hidden units, C classes):
 
-    c0, c1 (2H)  curves of the hidden units, see `fastgrad.kernels.curves`
+    c0, c1       curves of the hidden units, see `fastgrad.kernels.curves`: both of the units of
+                 one panel, see `fastgrad.kernels.panels`, then of the next, with gaps in the last
     c0, c1 (2C)  curves of the scores
     z (H+1)      outputs of the hidden units, and the 1 of the bias
 
@@ -16,7 +17,7 @@ import math
 import numpy as np
 
 from fastgrad._jit import jit
-from fastgrad.kernels.curves import curves, score_moments, unit_moments
+from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
 from fastgrad.kernels.panels import WIDTH, multiply_panel
 
@@ -54,6 +55,16 @@ def softmax(scores, p):
 
 
 @jit
+def in_panels(c, out):
+    """Write c0 and c1 one panel after the other."""
+    H = c.size // 2
+    for first in range(0, H, WIDTH):
+        for j in range(min(WIDTH, H - first)):
+            out[2 * first + j] = c[first + j]
+            out[2 * first + WIDTH + j] = c[H + first + j]
+
+
+@jit
 def samples_kernel(starts, columns, values, first, last, V, t, reach, start, stop, state):
     """Write the rows of samples `start` to `stop` to `state`.
 
@@ -66,7 +77,8 @@ def samples_kernel(starts, columns, values, first, last, V, t, reach, start, sto
     a = np.empty((min(TOGETHER, stop - start), first.shape[0], WIDTH))
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty((last.shape[0], WIDTH))
-    M = np.empty((4, max(H, C)))
+    M, c = np.empty((4, max(H, C))), np.empty(2 * H)
+    at = curves_size(H)
     for low in range(start, stop, TOGETHER):
         high = min(low + TOGETHER, stop)
         for k in range(first.shape[0]):
@@ -75,7 +87,7 @@ def samples_kernel(starts, columns, values, first, last, V, t, reach, start, sto
                 multiply_panel(columns[mine], values[mine], first[k], a[n - low, k])
         for n in range(low, high):
             row = state[n - start]
-            z = row[2 * H + 2 * C : 3 * H + 2 * C + 1]
+            z = row[at + 2 * C : at + 2 * C + H + 1]
             hidden_units(a[n - low].reshape(-1)[:H], z, slope)
             z[H] = 1.0
             for k in range(last.shape[0]):
@@ -85,7 +97,8 @@ def samples_kernel(starts, columns, values, first, last, V, t, reach, start, sto
             r = p[label] / (p[label] + TINY)
             if reach[0] > 0.0:
                 unit_moments(p, label, V, M)
-                curves(True, z, slope, r, M, reach[0], row[: 2 * H])
+                curves(True, z, slope, r, M, reach[0], c)
+                in_panels(c, row)
             if reach[1] > 0.0:
                 score_moments(p, label, M)
-                curves(False, p, p, r, M, reach[1], row[2 * H : 2 * H + 2 * C])
+                curves(False, p, p, r, M, reach[1], row[at : at + 2 * C])

@@ -14,7 +14,7 @@ import numpy as np
 from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
-from fastgrad.kernels.curves import last_rows_kernel, rows_kernel
+from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
 from fastgrad.kernels.panels import WIDTH, panels_kernel
 from fastgrad.kernels.samples import samples_kernel
@@ -46,7 +46,7 @@ class Samples(PlainArrays):
         self.rows = Rows(inputs.features, H, C)
         self.items = len(t)
         # Rows start on cache lines: the kernels load 32 bytes at a time.
-        self.width = -(-(3 * H + 2 * C + 1) // 8) * 8
+        self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
         self.size = self.items * self.width
         self.V = V = np.array(W2.T, float, order="C")
         spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
