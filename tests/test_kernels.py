@@ -125,8 +125,8 @@ def multiply(which, values, panel, out):
 
 
 @numba.njit
-def spread(which, values, curves, linear, cubic, panel):
-    panels.spread_curves(which, values, curves, linear, cubic, panel)
+def spread(which, values, curves, factor, scale, panel):
+    panels.spread_curves(which, values, curves, factor, scale, panel)
 
 
 @pytest.mark.parametrize("call", [spread, panels.spread_curves])
@@ -136,6 +136,6 @@ def test_curves_are_read_at_every_input(rng, call, count):
     c, panel = rng.normal(size=(2, panels.WIDTH)), rng.normal(size=(9, panels.WIDTH))
     expected = panel.copy()
     for i, x in zip(which, values, strict=True):
-        expected[i] += x * (0.3 * c[0] + 0.7 * x**2 * c[1])
+        expected[i] += 0.3 * x * (c[0] + (0.7 * x) ** 2 * c[1])
     call(which, values, c.reshape(-1), 0.3, 0.7, panel)
     np.testing.assert_allclose(panel, expected, rtol=1e-13, atol=1e-13)

@@ -123,8 +123,6 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
         mine = columns[starts[n] : starts[n + 1]]
         first[n] = starts[n] + np.searchsorted(mine, start)
         last[n] = starts[n] + np.searchsorted(mine, stop)
-    linear = 1.0 / samples
-    cubic = linear / (largest * largest)
     # Rows before `start` are there for their numbers only: they are never touched.
     panel = np.empty((stop, WIDTH))
     for k in range(-(-units // WIDTH)):
@@ -132,7 +130,7 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
         for n in range(samples):
             mine = slice(first[n], last[n])
             c = state[n, 2 * WIDTH * k : 2 * WIDTH * (k + 1)]
-            spread_curves(columns[mine], values[mine], c, linear, cubic, panel)
+            spread_curves(columns[mine], values[mine], c, 1.0 / samples, 1.0 / largest, panel)
         for i in range(start, stop):
             for j in range(min(WIDTH, units - WIDTH * k)):
                 out[i - start, WIDTH * k + j] = panel[i, j]

@@ -77,45 +77,44 @@ def _multiply_panel(_, columns, values, panel, out):
     return types.void(columns, values, panel, out), emit
 
 
-def spread_curves(columns, values, curves, linear, cubic, panel):
-    """Add ``linear x c0 + cubic x³ c1`` to ``panel[columns[k]]``, x = values[k], for all k.
+def spread_curves(columns, values, curves, factor, scale, panel):
+    """Add ``factor x (c0 + (x scale)² c1)`` to ``panel[columns[k]]``, x = values[k], for all k.
 
     `curves` is c0 (WIDTH) and c1 (WIDTH); no column stands there twice.
     """
     x = values[:, np.newaxis]
-    panel[columns] += linear * x * curves[:WIDTH] + cubic * x**3 * curves[WIDTH:]
+    panel[columns] += factor * x * (curves[:WIDTH] + (x * scale) ** 2 * curves[WIDTH:])
 
 
 @overload(spread_curves)
-def _compiled_spread(columns, values, curves, linear, cubic, panel):
-    return lambda columns, values, curves, linear, cubic, panel: _spread_curves(
-        columns, values, curves, linear, cubic, panel
+def _compiled_spread(columns, values, curves, factor, scale, panel):
+    return lambda columns, values, curves, factor, scale, panel: _spread_curves(
+        columns, values, curves, factor, scale, panel
     )
 
 
 @intrinsic
-def _spread_curves(_, columns, values, curves, linear, cubic, panel):
+def _spread_curves(_, columns, values, curves, factor, scale, panel):
     def emit(context, builder, signature, arguments):
         chosen, x, c, rows = (
             context.make_array(signature.args[k])(context, builder, arguments[k])
             for k in (0, 1, 2, 5)
         )
+        factor, scale = arguments[3:5]
+        factors = everywhere(builder, factor, 4)
         c0, c1 = (
             [
-                builder.fmul(everywhere(builder, factor, 4), load(builder, row, r, 8))
+                builder.fmul(factors, load(builder, _row(builder, c.data, INT64(part)), r, 8))
                 for r in range(REGISTERS)
             ]
-            for factor, row in zip(
-                arguments[3:5],
-                (_row(builder, c.data, INT64(0)), _row(builder, c.data, INT64(1))),
-                strict=True,
-            )
+            for part in (0, 1)
         )
 
         def add(k, _):
             value = builder.load(builder.gep(x.data, [k]))
-            cube = builder.fmul(value, builder.fmul(value, value))
-            value, cube = (everywhere(builder, factor, 4) for factor in (value, cube))
+            scaled = builder.fmul(value, scale)
+            cube = builder.fmul(value, builder.fmul(scaled, scaled))
+            value, cube = (everywhere(builder, number, 4) for number in (value, cube))
             row = _row(builder, rows.data, builder.load(builder.gep(chosen.data, [k])))
             old = [load(builder, row, r, 8) for r in range(REGISTERS)]
             old = [_fma(builder, value, *terms) for terms in zip(c0, old, strict=True)]
@@ -130,7 +129,7 @@ def _spread_curves(_, columns, values, curves, linear, cubic, panel):
         loop(builder, builder.extract_value(chosen.shape, 0), [], add)
         return context.get_dummy_value()
 
-    return types.void(columns, values, curves, linear, cubic, panel), emit
+    return types.void(columns, values, curves, factor, scale, panel), emit
 
 
 def _row(builder, data, number):
@@ -139,6 +138,6 @@ def _row(builder, data, number):
 
 
 def _fma(builder, x, y, z):
-    """Return ``x * y + z``, rounded once."""
+    """Return ``x * y + z``, in one instruction where there is one."""
     kind = ir.FunctionType(_REGISTER, [_REGISTER] * 3)
-    return builder.call(get_or_insert_function(builder.module, kind, "llvm.fma.v4f64"), [x, y, z])
+    return builder.call(get_or_insert_function(builder.module, kind, "llvm.fmuladd.v4f64"), [x, y, z])
