@@ -12,8 +12,8 @@ def compress_kernel(X, columns, values):
     """Write the nonzero entries of ``[X, 1]``, row by row; return where each row starts.
 
     The last entry of each row is the 1 that the biases are weights of. There has to be room for
-    all entries. Without a branch, which would be mispredicted at every edge of a stroke: each
-    pixel is written, and the place moves on only past those that count.
+    all entries. Without a branch, which would be mispredicted at every edge of a stroke: the column
+    of each pixel is written, and the place moves on only past those that count.
     """
     samples, features = X.shape
     starts = np.empty(samples + 1, np.int64)
@@ -23,8 +23,9 @@ def compress_kernel(X, columns, values):
         starts[n] = k
         for i in range(features):
             columns[k] = i
-            values[k] = row[i]
             k += row[i] != 0
+        for entry in range(starts[n], k):
+            values[entry] = row[columns[entry]]
         columns[k] = features
         values[k] = 1.0
         k += 1
