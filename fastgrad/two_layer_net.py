@@ -137,8 +137,9 @@ class TwoLayerNet:
 
         Notes
         -----
-        The likeliest class is that of `predict`. Most samples need only float32 to be sure of
-        it, see `fastgrad.objectives.classes`; the others are predicted.
+        The likeliest class is that of `predict`. Most samples need only integers of 16 bits, if
+        they are images, or float32 to be sure of it, see `fastgrad.objectives.classes`; the others
+        are predicted.
         """
         images = x if isinstance(x, Images) else None
         x = self._check_inputs(x)
