@@ -30,7 +30,7 @@ def with_args(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], A
 def compiled(f: object) -> bool:
     """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
     dispatcher = sys.modules.get("numba.core.dispatcher")
-    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+    return dispatcher is not None and dispatcher.Dispatcher in type(f).__mro__
 
 
 def default_backend(f: object) -> Literal["threads", "processes"]:

@@ -201,12 +201,13 @@ class Steps:
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
-        farthest = self._step * max(map(abs, self.formulas[0].offsets))
-        leaves = parameters.leaves
-        if not all([self.uniform(x) and _all_move(x, self._step, farthest) for x in leaves]):
-            # What overflows is refused in words.
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._validate_each(parameters)
+        farthest = self._step * self.formulas[0].reach
+        for x in parameters.leaves:
+            if not (self.uniform(x) and _all_move(x, self._step, farthest)):
+                # What overflows is refused in words.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self._validate_each(parameters)
+                return
 
     def _validate_each(self, parameters: Parameters) -> None:
         """Look at each coordinate, to name the first that cannot be moved."""
@@ -256,5 +257,9 @@ def _all_move(x: Array, h: float, farthest: float) -> bool:
     """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
     largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
     number = x.dtype.type
-    room = float(np.finfo(number).max) - farthest
-    return bool(largest <= room and largest + number(h) != largest)
+    return bool(largest <= _greatest(number) - farthest and largest + number(h) != largest)
+
+
+@functools.cache
+def _greatest(number: type[Any]) -> float:
+    return float(np.finfo(number).max)

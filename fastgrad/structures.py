@@ -7,16 +7,17 @@ import math
 import numbers
 import time
 from collections.abc import Iterator
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastgrad._typing import Array
 
-Leaf = tuple[str, Array]
-
 FLOAT64 = np.dtype(float)
+
+UNPLAIN = np.ma.MaskedArray, np.matrix
+"""Kinds of arrays whose `flat` is no row of numbers."""
 
 PIECE = 1024
 """Coordinates that are planned at a time, at most: memory stays flat."""
@@ -68,13 +69,18 @@ class Parameters:
             self.x = _writable(x, name)
         except RecursionError:
             raise ValueError(f"{name} must not be nested so deep, or within itself") from None
-        named = list(_walk(self.x, name))  # no dict: keys may differ and look the same
-        self._names, self.leaves = [name for name, _ in named], [leaf for _, leaf in named]
-        self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
-        self.size = self._starts[-1]
-        self.dtypes = [leaf.dtype for leaf in self.leaves]
+        self._names: list[str] = []  # no dict: keys may differ and look the same
+        self.leaves: list[Array] = []
+        self.dtypes: list[np.dtype[Any]] = []
+        self.size, self._starts = 0, [0]
+        for place, leaf in _leaves(self.x, name):
+            self._names.append(place)
+            self.leaves.append(leaf)
+            self.dtypes.append(leaf.dtype)
+            self.size += leaf.size
+            self._starts.append(self.size)
         dtypes = set(self.dtypes)
-        self.dtype = np.result_type(FLOAT64, *dtypes) if dtypes - {FLOAT64} else FLOAT64
+        self.dtype = FLOAT64 if dtypes <= {FLOAT64} else np.result_type(FLOAT64, *dtypes)
 
     def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
         """Yield (leaf, flat indices within the leaf, where they stand in the block)."""
@@ -159,7 +165,7 @@ class Parameters:
         # An empty list is an array here, where x is one.
         empty = isinstance(value, list | tuple) and not value and not _is_structure(self.x)
         plain = np.array(value) if empty else value
-        given = dict(_walk(plain, "x", lambda side: _array(side, argument)))
+        given = {name: _array(side, argument) for name, side in _leaves(plain, "x")}
         if set(given) != set(self._names):
             raise ValueError(
                 f"{argument} must have the structure of x, {', '.join(self._names)}; got "
@@ -188,7 +194,7 @@ class Parameters:
 
     def _alike(self, value: Any, argument: str, wanted: str) -> list[Any]:
         """Return the arrays of a structure like `x`."""
-        given = list(_walk(value, "x", lambda side: _array(side, argument)))
+        given = [(name, _array(side, argument)) for name, side in _leaves(value, "x")]
         names = [name for name, _ in given]
         if names != self._names:
             raise ValueError(
@@ -227,6 +233,8 @@ def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
 
 def _is_structure(x: Any) -> bool:
     """Tell a structure of arrays from what NumPy would make one array of."""
+    if isinstance(x, np.ndarray):
+        return False
     if isinstance(x, dict):
         return True
     if not isinstance(x, list | tuple):
@@ -234,12 +242,12 @@ def _is_structure(x: Any) -> bool:
     return not x or any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
 
 
-def _walk(x: Any, name: str, leaf: Any = lambda x: x) -> Iterator[Leaf]:
+def _leaves(x: Any, name: str) -> list[tuple[str, Any]]:
+    """Return what is no structure in `x`, each with how the caller would write it."""
     if not _is_structure(x):
-        yield name, leaf(x)
-        return
-    for key, item in x.items() if isinstance(x, dict) else enumerate(x):
-        yield from _walk(item, f"{name}[{key!r}]", leaf)
+        return [(name, x)]
+    items = x.items() if isinstance(x, dict) else enumerate(x)
+    return [leaf for key, item in items for leaf in _leaves(item, f"{name}[{key!r}]")]
 
 
 def _writable(x: Any, name: str) -> Any:
@@ -268,16 +276,16 @@ def _rebuild(x: Any, pieces: Iterator[Any], deep: bool = True) -> Any:
 
 def _writable_array(x: Any, name: str) -> Array:
     array = x if isinstance(x, np.ndarray) else _array(x, name)
-    if isinstance(array, np.ma.MaskedArray | np.matrix):
-        # Their `flat` is no row of numbers.
+    if isinstance(array, UNPLAIN):
         got = type(array).__name__
         raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
-    if array.dtype.kind == "c":
+    kind = array.dtype.kind
+    if kind == "c":
         raise TypeError(
             f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "
             "part, passed as two arrays"
         )
-    if array.dtype.kind != "f":
+    if kind != "f":
         raise TypeError(
             f"{name} must be floating point, got {array.dtype}: a step would be lost; pass "
             f"{name}.astype(float)"

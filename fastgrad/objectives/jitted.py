@@ -206,8 +206,10 @@ def drivable(x: Any, args: tuple[Any, ...]) -> bool:
 
     An array in `args` that shares its memory with x would have to move along.
     """
-    leaves = x if type(x) is tuple else (x,)
-    arrays = [array for array in args if isinstance(array, np.ndarray)]
-    return all(isinstance(leaf, np.ndarray) for leaf in leaves) and not any(
-        np.may_share_memory(array, leaf) for array in arrays for leaf in leaves
-    )
+    for leaf in x if type(x) is tuple else (x,):
+        if not isinstance(leaf, np.ndarray):
+            return False
+        for array in args:
+            if isinstance(array, np.ndarray) and np.may_share_memory(array, leaf):
+                return False
+    return True
