@@ -131,12 +131,12 @@ class Parameters:
         Where `vector` has more axes, its last one is the long vector, and the arrays keep the axes
         before it.
         """
-        outer = vector.shape[:-1]
-        spans = zip(self.leaves, self.dtypes, pairwise(self._starts), strict=True)
-        pieces = [
-            vector[..., start:stop].reshape(outer + leaf.shape).astype(dtype, copy=False)
-            for leaf, dtype, (start, stop) in spans
-        ]
+        outer, alone = vector.shape[:-1], len(self.leaves) == 1
+        pieces = []
+        for k, leaf in enumerate(self.leaves):
+            piece = vector if alone else vector[..., self._starts[k] : self._starts[k + 1]]
+            piece = piece.reshape(outer + leaf.shape)
+            pieces.append(piece.astype(self.dtypes[k], copy=False))
         return self.rebuild(pieces)
 
     def complex_copy(self) -> Parameters:
