@@ -266,9 +266,9 @@ def _untouched(parallel: Any) -> bool:
     """
     try:
         nothing = parallel.default_parallel_config
-        opened = getattr(parallel._backend, "config", nothing)
+        opened = vars(parallel._backend).get("config", nothing)
         return opened is nothing and parallel.DEFAULT_BACKEND == "loky"
-    except AttributeError:
+    except (AttributeError, TypeError):
         return False
 
 

@@ -129,24 +129,23 @@ class Steps:
         value : float or ndarray
             f(x), where a formula needs it; of a shape that goes with that of `out`.
         """
-        outputs = values.shape[1:]
+        shape = len(out), self.weights.shape[1], *values.shape[1:]
         # The weight of a coordinate is that of all its outputs.
-        beside = (slice(None),) + (np.newaxis,) * len(outputs)
-        columns: Any
+        beside = (slice(None),) + (np.newaxis,) * (values.ndim - 1)
+        weights: Any
         centers: Any
         if len(self.formulas) == 1:
-            columns = values.reshape(len(out), self.weights.shape[1], *outputs).swapaxes(0, 1)
-            weights, centers = self.weights[0], self.formulas[0].center
+            columns = values.reshape(shape)
+            weights, centers = self.weights[0].tolist(), self.formulas[0].center
         else:
-            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
+            columns = np.zeros(shape, values.dtype)
             columns[self.evaluated(plan, len(out))] = values
-            columns = columns.swapaxes(0, 1)
             weights = self.weights.T[:, plan.which][(slice(None), *beside)]
             centers = self.centers[plan.which][beside]
         # Term by term, as the formula is written: a matrix product would round differently.
-        totals = weights[0] * columns[0]
-        for weight, column in zip(weights[1:], columns[1:], strict=True):
-            totals += weight * column
+        totals = weights[0] * columns[:, 0]
+        for k in range(1, shape[1]):
+            totals += weights[k] * columns[:, k]
         if self.needs_value:
             totals += np.where(centers, centers * value, 0.0)
         h = plan.h if self.formulas[0].derivative == 1 else plan.h**2

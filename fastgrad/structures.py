@@ -7,7 +7,6 @@ import math
 import numbers
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,13 +81,15 @@ class Parameters:
         dtypes = set(self.dtypes)
         self.dtype = FLOAT64 if dtypes <= {FLOAT64} else np.result_type(FLOAT64, *dtypes)
 
-    def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
-        """Yield (leaf, flat indices within the leaf, where they stand in the block)."""
-        for k, (start, stop) in enumerate(pairwise(self._starts)):
-            first, last = max(block.start, start), min(block.stop, stop)
+    def split(self, block: range) -> list[tuple[int, range, slice]]:
+        """Return (leaf, flat indices within the leaf, where they stand in the block) of each."""
+        parts, begin = [], block.start
+        for k, start in enumerate(self._starts[:-1]):
+            first, last = max(begin, start), min(block.stop, self._starts[k + 1])
             if first < last:
-                where = slice(first - block.start, last - block.start)
-                yield k, range(first - start, last - start), where
+                where = slice(first - begin, last - begin)
+                parts.append((k, range(first - start, last - start), where))
+        return parts
 
     def pieces(
         self, block: range, length: int = PIECE, most: int = PIECE
@@ -101,13 +102,14 @@ class Parameters:
         """
         for leaf, indices, where in self.split(block):
             first = where.start
-            while indices:
+            while len(indices) > min(length, most):
                 piece, indices = indices[: min(length, most)], indices[min(length, most) :]
                 start = time.perf_counter()
                 yield leaf, piece, slice(first, first + len(piece))
                 seconds = time.perf_counter() - start
                 first += len(piece)
                 length = max(1, int(len(piece) * PIECE_SECONDS / max(seconds, 1e-9)))
+            yield leaf, indices, slice(first, where.stop)
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
