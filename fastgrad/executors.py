@@ -250,26 +250,22 @@ def _check_backend(backend: str) -> None:
 def _configured() -> bool:
     """Tell whether `joblib.parallel_config` asks for workers: not before joblib is imported."""
     parallel = sys.modules.get("joblib.parallel")
-    if parallel is None or _untouched(parallel):
+    if parallel is None:
+        return False
+    # joblib makes a backend to answer, which takes longer than a short gradient: a glance tells
+    # where no context is open and no other default set. Should its names change, it is asked.
+    try:
+        nothing = parallel.default_parallel_config
+        default = vars(parallel._backend).get("config", nothing) is nothing
+        default = default and parallel.DEFAULT_BACKEND == "loky"
+    except (AttributeError, TypeError):
+        default = False
+    if default:
         return False
     from joblib.parallel import get_active_backend
 
     backend, workers = get_active_backend()
     return workers not in (None, 1) or backend.default_n_jobs != 1
-
-
-def _untouched(parallel: Any) -> bool:
-    """Tell by a glance that no context of joblib is open here, and no other default was set.
-
-    Where joblib's names are others, nothing is told. Its own way to the answer makes a backend,
-    which takes longer than a short gradient.
-    """
-    try:
-        nothing = parallel.default_parallel_config
-        opened = vars(parallel._backend).get("config", nothing)
-        return opened is nothing and parallel.DEFAULT_BACKEND == "loky"
-    except (AttributeError, TypeError):
-        return False
 
 
 def _resolve(workers: int | None, backend: str | None, default: str) -> Executor:

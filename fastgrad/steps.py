@@ -90,7 +90,7 @@ class Steps:
         self._between = between
         self.formulas = (stencil, *(stencil.sided if self.bounds else ()))
         self.counts, self._offsets, self.weights, self.centers = tables(self.formulas)
-        self.needs_value = any(formula.center for formula in self.formulas)
+        self.needs_value = any(self.centers.tolist())
         # One step and one formula for all coordinates, and in which precisions.
         same = self.bounds is None and (self.sizes.default or self.sizes.one is not None)
         self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
@@ -253,9 +253,9 @@ def _all_move(x: Array, h: float, farthest: float) -> bool:
     number = x.dtype.type
     # Where they stand is found sooner, and without a copy, than the largest of all |x|.
     largest = number(max(x.item(x.argmax()), -x.item(x.argmin())))
-    return bool(largest <= _greatest(number) - farthest and largest + number(h) != largest)
+    return bool(largest <= _greatest(x.dtype) - farthest and largest + number(h) != largest)
 
 
 @functools.cache
-def _greatest(number: type[Any]) -> float:
-    return float(np.finfo(number).max)
+def _greatest(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)

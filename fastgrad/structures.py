@@ -65,14 +65,15 @@ class Parameters:
 
     def __init__(self, x: Any, name: str = "x") -> None:
         try:
-            self.x = _writable(x, name)
+            self._nested = _is_structure(x)
+            self.x = _writable(x, name) if self._nested else _writable_array(x, name)
         except RecursionError:
             raise ValueError(f"{name} must not be nested so deep, or within itself") from None
         self._names: list[str] = []  # no dict: keys may differ and look the same
         self.leaves: list[Array] = []
         self.dtypes: list[np.dtype[Any]] = []
         self.size, self._starts = 0, [0]
-        for place, leaf in _leaves(self.x, name):
+        for place, leaf in _leaves(self.x, name) if self._nested else [(name, self.x)]:
             self._names.append(place)
             self.leaves.append(leaf)
             self.dtypes.append(leaf.dtype)
@@ -150,7 +151,7 @@ class Parameters:
 
     def rebuild(self, leaves: list[Array]) -> Any:
         """Return other arrays in the structure of `x`."""
-        return _rebuild(self.x, iter(leaves))
+        return _rebuild(self.x, iter(leaves)) if self._nested else leaves[0]
 
     def spread(self, value: Any, argument: str) -> list[Array]:
         """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""

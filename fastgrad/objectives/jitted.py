@@ -7,6 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -123,15 +124,7 @@ class Jitted(OneEach):
         if steps.needs_value and not (keep or math.isfinite(self.value)):
             raise not_finite(self.value, "x")
 
-    @property
-    def items(self) -> int:
-        """Number of work items."""
-        return self.parameters.size
-
-    @property
-    def size(self) -> int:
-        """Number of derivatives."""
-        return self.parameters.size
+    items = size = property(attrgetter("parameters.size"), doc="Number of coordinates.")
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
