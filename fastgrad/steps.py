@@ -247,15 +247,18 @@ def _one_for_all(ways: tuple[tuple[float, float], ...], h: float, dtype: np.dtyp
 
 
 def _all_move(x: Array, h: float, farthest: float) -> bool:
-    """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
+    """Tell whether all of x is sure to move by h and to be finite that far: a look at its ends."""
     if not x.size:
         return True
-    number = x.dtype.type
-    # Where they stand is found sooner, and without a copy, than the largest of all |x|.
-    largest = number(max(x.item(x.argmax()), -x.item(x.argmin())))
-    return bool(largest <= _greatest(x.dtype) - farthest and largest + number(h) != largest)
+    limit = _surely_moves(x.dtype, h, farthest)
+    # Where they stand is found sooner than how large |x| is, and without a copy.
+    return bool(-limit <= x.item(x.argmin()) and x.item(x.argmax()) <= limit)
 
 
-@functools.cache
-def _greatest(dtype: np.dtype[Any]) -> float:
-    return float(np.finfo(dtype).max)
+@functools.lru_cache(maxsize=64)
+def _surely_moves(dtype: np.dtype[Any], h: float, farthest: float) -> float:
+    """Return up to which |x| a number of that dtype does so; below 0 if it is not sure of any."""
+    info = np.finfo(dtype)
+    room = float(min(info.max, np.finfo(float).max)) - farthest
+    # The distance to the next number is at most eps |x|.
+    return min(room, h / (2 * float(info.eps))) if room > 0 and dtype.type(h) > 0 else -1.0
