@@ -253,15 +253,13 @@ def _configured() -> bool:
     if parallel is None:
         return False
     # joblib makes a backend to answer, which takes longer than a short gradient: a glance tells
-    # where no context is open and no other default set. Should its names change, it is asked.
+    # whether no context is open. Should its names change, it is asked.
     try:
         nothing = parallel.default_parallel_config
-        default = vars(parallel._backend).get("config", nothing) is nothing
-        default = default and parallel.DEFAULT_BACKEND == "loky"
+        if vars(parallel._backend).get("config", nothing) is nothing:
+            return False
     except (AttributeError, TypeError):
-        default = False
-    if default:
-        return False
+        pass
     from joblib.parallel import get_active_backend
 
     backend, workers = get_active_backend()
