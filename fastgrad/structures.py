@@ -236,13 +236,11 @@ def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
 
 def _is_structure(x: Any) -> bool:
     """Tell a structure of arrays from what NumPy would make one array of."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) or not isinstance(x, dict | list | tuple):
         return False
-    if isinstance(x, dict):
+    if isinstance(x, dict) or not x:
         return True
-    if not isinstance(x, list | tuple):
-        return False
-    return not x or any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
+    return any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
 
 
 def _leaves(x: Any, name: str) -> list[tuple[str, Any]]:
@@ -282,13 +280,12 @@ def _writable_array(x: Any, name: str) -> Array:
     if isinstance(array, UNPLAIN):
         got = type(array).__name__
         raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
-    kind = array.dtype.kind
-    if kind == "c":
+    if array.dtype.kind == "c":
         raise TypeError(
             f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "
             "part, passed as two arrays"
         )
-    if kind != "f":
+    if array.dtype.kind != "f":
         raise TypeError(
             f"{name} must be floating point, got {array.dtype}: a step would be lost; pass "
             f"{name}.astype(float)"
