@@ -30,7 +30,7 @@ def with_args(args: tuple[Any, ...], f: Callable[..., Any]) -> Callable[[Any], A
 def compiled(f: object) -> bool:
     """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
     dispatcher = sys.modules.get("numba.core.dispatcher")
-    return dispatcher is not None and isinstance(f, dispatcher.Dispatcher)
+    return dispatcher is not None and dispatcher.Dispatcher in type(f).__mro__
 
 
 def default_backend(f: object) -> Literal["threads", "processes"]:
@@ -57,12 +57,12 @@ def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Cal
 class Kinds(NamedTuple):
     """The objectives for f as it is called.
 
-    `compiled` returns the one that needs numba, which is not imported before.
+    `compiled` returns None where only Python can call f; numba is not imported before.
     """
 
     plain: Callable[..., Any]
     batched: Callable[..., Any]
-    compiled: Callable[[], type[Any]]
+    compiled: Callable[..., Any]
 
 
 def by_steps(
@@ -76,9 +76,7 @@ def by_steps(
 ) -> Any:
     """Return the objective for steps that are known."""
     if compiled(f) and not batched:
-        from fastgrad.objectives.jitted import driven
-
-        objective = driven(kinds.compiled(), f, parameters, args, steps, keep)
+        objective = kinds.compiled(f, parameters, args, steps, keep)
         if objective is not None:
             return objective
     kind = kinds.batched if batched else kinds.plain

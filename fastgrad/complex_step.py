@@ -48,16 +48,12 @@ class ComplexSteps(Steps):
         self.counts, self.weights = np.ones(1, np.int64), np.ones((1, 1))
         self._step = max(self.sizes.one or 0.0, LEAST_STEP)
         self._real = parameters.leaves
-        self._any = parameters.size > 0
+        # f(x) is evaluated first, to see what else f reads.
+        self.needs_value = parameters.size > 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the caller's x out of what travels to workers: f(x) is known by then."""
         return {**vars(self), "_real": []}
-
-    @property
-    def needs_value(self) -> bool:
-        """Whether f(x) is evaluated first, to see what else f reads: unless x is empty."""
-        return self._any
 
     def value(self, evaluate: Callable[[], Any]) -> Any:
         """Return f(x), and refuse an f that reads x otherwise than by its argument.

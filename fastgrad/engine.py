@@ -61,8 +61,8 @@ def differentiate(
     """
     gradient = np.empty(objective.size, objective.dtype) if out is None else out
     items = range(objective.items)
-    cost = objective.cost() if executor.workers > 1 else Cost(0.0, 0.0)
-    if cost is not None and not executor.pays(cost):
+    cost = objective.cost() if executor.workers > 1 else None
+    if executor.workers == 1 or (cost is not None and not executor.pays(cost)):
         executor = SERIAL
     if executor is SERIAL and not progress:
         objective.partials(items, gradient)

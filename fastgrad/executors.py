@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgrad import _lost_workers, _processes, _shared_memory, parcels
+from fastgrad import _ambient, _lost_workers, _processes, _shared_memory, parcels
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, Objective
 
@@ -229,7 +229,7 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         )
     if backend is not None:
         _check_backend(backend)
-    if workers == 1 or (workers is None and backend is None and not _configured()):
+    if workers == 1 or (workers is None and backend is None and not _ambient.configured()):
         return SERIAL
     return _resolve(workers, backend, default)
 
@@ -245,16 +245,6 @@ def _check_backend(backend: str) -> None:
     known = sorted({name for name in known if name != THREADS})
     if backend not in known:
         raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
-
-
-def _configured() -> bool:
-    """Tell whether `joblib.parallel_config` asks for workers: not before joblib is imported."""
-    if "joblib" not in sys.modules:
-        return False
-    from joblib.parallel import get_active_backend
-
-    backend, workers = get_active_backend()
-    return workers not in (None, 1) or backend.default_n_jobs != 1
 
 
 def _resolve(workers: int | None, backend: str | None, default: str) -> Executor:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from fastgrad.objectives.jitted import Jitted
 
 
-def _jitted() -> type[Jitted]:
-    from fastgrad.objectives.jitted import Jitted
+def _jitted(*arguments: Any) -> Jitted | None:
+    from fastgrad.objectives.jitted import Jitted, driven
 
-    return Jitted
+    return driven(Jitted, *arguments)
 
 
 FIRST_ORDER = Kinds(BlackBox, Batched, _jitted)

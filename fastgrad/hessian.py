@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from fastgrad.objectives.jitted_second_order import JittedSecondOrder
 
 
-def _jitted() -> type[JittedSecondOrder]:
+def _jitted(*arguments: Any) -> JittedSecondOrder | None:
+    from fastgrad.objectives.jitted import driven
     from fastgrad.objectives.jitted_second_order import JittedSecondOrder
 
-    return JittedSecondOrder
+    return driven(JittedSecondOrder, *arguments)
 
 
 SECOND_ORDER = Kinds(SecondOrder, BatchedSecondOrder, _jitted)

@@ -93,6 +93,11 @@ class Stencil:
         """The weight of f(x) itself, which all coordinates share; 0 where it is not used."""
         return dict(zip(self.offsets, self.weights, strict=True)).get(0.0, 0.0)
 
+    @functools.cached_property
+    def reach(self) -> float:
+        """How far it looks, in units of the step."""
+        return max(map(abs, self.offsets))
+
     @property
     def sided(self) -> tuple[Stencil, Stencil]:
         """The formulas of the same order that look to one side only, up and down."""

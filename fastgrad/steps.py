@@ -63,8 +63,11 @@ class Steps:
     ----------
     formulas : tuple of Stencil
         `stencil`, and with bounds the two one-sided formulas of its order.
-    counts, weights : ndarray
-        How many evaluations each formula needs, and their weights in one row, padded with zeros.
+    counts, weights, centers : ndarray
+        How many evaluations each formula needs, their weights in one row, padded with zeros, and
+        the weight of f(x) itself.
+    needs_value : bool
+        Whether a formula uses f(x) itself, which is then evaluated once for all coordinates.
 
     Raises
     ------
@@ -86,7 +89,8 @@ class Steps:
         self.bounds = pairs(parameters, bounds)
         self._between = between
         self.formulas = (stencil, *(stencil.sided if self.bounds else ()))
-        self.counts, self._offsets, self.weights, self._centers = tables(self.formulas)
+        self.counts, self._offsets, self.weights, self.centers = tables(self.formulas)
+        self.needs_value = any(self.centers.tolist())
         # One step and one formula for all coordinates, and in which precisions.
         same = self.bounds is None and (self.sizes.default or self.sizes.one is not None)
         self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
@@ -99,15 +103,6 @@ class Steps:
     def value(self, evaluate: Callable[[], Any]) -> Any:
         """Return f(x)."""
         return evaluate()
-
-    @property
-    def needs_value(self) -> bool:
-        """Whether a formula uses f(x) itself, which is then evaluated once for all coordinates."""
-        return any(self._centers)
-
-    def shared(self, value: float) -> Floats:
-        """Return for each formula its weight of f(x) times that value."""
-        return np.array([center * value if center else 0.0 for center in self._centers])
 
     def evaluated(self, plan: Plan, rows: int) -> Array:
         """Tell which moves of a plan are no padding, shape (rows, width)."""
@@ -134,24 +129,23 @@ class Steps:
         value : float or ndarray
             f(x), where a formula needs it; of a shape that goes with that of `out`.
         """
-        outputs = values.shape[1:]
+        shape = len(out), self.weights.shape[1], *values.shape[1:]
         # The weight of a coordinate is that of all its outputs.
-        beside = (slice(None),) + (np.newaxis,) * len(outputs)
-        columns: Any
+        beside = (slice(None),) + (np.newaxis,) * (values.ndim - 1)
+        weights: Any
         centers: Any
         if len(self.formulas) == 1:
-            columns = values.reshape(len(out), self.weights.shape[1], *outputs).swapaxes(0, 1)
-            weights, centers = self.weights[0], self._centers[0]
+            columns = values.reshape(shape)
+            weights, centers = self.weights[0].tolist(), self.formulas[0].center
         else:
-            columns = np.zeros((len(out), self.weights.shape[1], *outputs), values.dtype)
+            columns = np.zeros(shape, values.dtype)
             columns[self.evaluated(plan, len(out))] = values
-            columns = columns.swapaxes(0, 1)
             weights = self.weights.T[:, plan.which][(slice(None), *beside)]
-            centers = np.array(self._centers)[plan.which][beside]
+            centers = self.centers[plan.which][beside]
         # Term by term, as the formula is written: a matrix product would round differently.
-        totals = weights[0] * columns[0]
-        for weight, column in zip(weights[1:], columns[1:], strict=True):
-            totals += weight * column
+        totals = weights[0] * columns[:, 0]
+        for k in range(1, shape[1]):
+            totals += weights[k] * columns[:, k]
         if self.needs_value:
             totals += np.where(centers, centers * value, 0.0)
         h = plan.h if self.formulas[0].derivative == 1 else plan.h**2
@@ -165,7 +159,7 @@ class Steps:
         """Return what to evaluate for these coordinates of a leaf."""
         array = parameters.leaves[leaf]
         if self.uniform(array):
-            return _one_for_all(self.formulas[0], self._step, array.dtype)
+            return _one_for_all(self.formulas[0].moves, self._step, array.dtype)
         x = array.flat[indices.start : indices.stop]
         h = self.sizes.of(leaf, indices, x)
         which = np.zeros(len(x), np.int64)
@@ -201,12 +195,13 @@ class Steps:
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
-        farthest = self._step * max(map(abs, self.formulas[0].offsets))
-        leaves = parameters.leaves
-        if not all([self.uniform(x) and _all_move(x, self._step, farthest) for x in leaves]):
-            # What overflows is refused in words.
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._validate_each(parameters)
+        farthest = self._step * self.formulas[0].reach
+        for x in parameters.leaves:
+            if not (self.uniform(x) and _all_move(x, self._step, farthest)):
+                # What overflows is refused in words.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self._validate_each(parameters)
+                return
 
     def _validate_each(self, parameters: Parameters) -> None:
         """Look at each coordinate, to name the first that cannot be moved."""
@@ -233,7 +228,7 @@ class Steps:
 
 
 @functools.lru_cache(maxsize=64)
-def tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tuple[float, ...]]:
+def tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, Floats]:
     """Return how many moves each formula has, their offsets and weights, padded with zeros.
 
     And, last, the weights of f(x) itself.
@@ -242,19 +237,28 @@ def tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, tup
     offsets, weights = np.zeros((2, len(formulas), counts.max()))
     for k, formula in enumerate(formulas):
         offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
-    return counts, offsets, weights, tuple(formula.center for formula in formulas)
+    return counts, offsets, weights, np.array([formula.center for formula in formulas])
 
 
 @functools.lru_cache(maxsize=64)
-def _one_for_all(formula: Stencil, h: float, dtype: np.dtype[Any]) -> Plan:
-    step = np.array([h])
-    _, offsets, _, _ = tables((formula,))
+def _one_for_all(ways: tuple[tuple[float, float], ...], h: float, dtype: np.dtype[Any]) -> Plan:
+    offsets, step = np.array([[offset for offset, _ in ways]]), np.array([h])
     return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
 
 
 def _all_move(x: Array, h: float, farthest: float) -> bool:
-    """Tell whether all of x moves by h and is finite that far: one look at the largest entry."""
-    largest = np.maximum.reduce(np.abs(x), axis=None, initial=0)
-    number = x.dtype.type
-    room = float(np.finfo(number).max) - farthest
-    return bool(largest <= room and largest + number(h) != largest)
+    """Tell whether all of x is sure to move by h and to be finite that far: a look at its ends."""
+    if not x.size:
+        return True
+    limit = _surely_moves(x.dtype, h, farthest)
+    # Where they stand is found sooner than how large |x| is, and without a copy.
+    return bool(-limit <= x.item(x.argmin()) and x.item(x.argmax()) <= limit)
+
+
+@functools.lru_cache(maxsize=64)
+def _surely_moves(dtype: np.dtype[Any], h: float, farthest: float) -> float:
+    """Return up to which |x| a number of that dtype does so; below 0 if it is not sure of any."""
+    info = np.finfo(dtype)
+    room = float(min(info.max, np.finfo(float).max)) - farthest
+    # The distance to the next number is at most eps |x|.
+    return min(room, h / (2 * float(info.eps))) if room > 0 and dtype.type(h) > 0 else -1.0

@@ -7,16 +7,16 @@ import math
 import numbers
 import time
 from collections.abc import Iterator
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from fastgrad._typing import Array
 
-Leaf = tuple[str, Array]
-
 FLOAT64 = np.dtype(float)
+
+UNPLAIN = np.ma.MaskedArray, np.matrix
+"""Kinds of arrays whose `flat` is no row of numbers."""
 
 PIECE = 1024
 """Coordinates that are planned at a time, at most: memory stays flat."""
@@ -65,24 +65,32 @@ class Parameters:
 
     def __init__(self, x: Any, name: str = "x") -> None:
         try:
-            self.x = _writable(x, name)
+            self._nested = _is_structure(x)
+            self.x = _writable(x, name) if self._nested else _writable_array(x, name)
         except RecursionError:
             raise ValueError(f"{name} must not be nested so deep, or within itself") from None
-        named = list(_walk(self.x, name))  # no dict: keys may differ and look the same
-        self._names, self.leaves = [name for name, _ in named], [leaf for _, leaf in named]
-        self._starts = [0, *accumulate([leaf.size for leaf in self.leaves])]
-        self.size = self._starts[-1]
-        self.dtypes = [leaf.dtype for leaf in self.leaves]
+        self._names: list[str] = []  # no dict: keys may differ and look the same
+        self.leaves: list[Array] = []
+        self.dtypes: list[np.dtype[Any]] = []
+        self.size, self._starts = 0, [0]
+        for place, leaf in _leaves(self.x, name) if self._nested else [(name, self.x)]:
+            self._names.append(place)
+            self.leaves.append(leaf)
+            self.dtypes.append(leaf.dtype)
+            self.size += leaf.size
+            self._starts.append(self.size)
         dtypes = set(self.dtypes)
-        self.dtype = np.result_type(FLOAT64, *dtypes) if dtypes - {FLOAT64} else FLOAT64
+        self.dtype = FLOAT64 if dtypes <= {FLOAT64} else np.result_type(FLOAT64, *dtypes)
 
-    def split(self, block: range) -> Iterator[tuple[int, range, slice]]:
-        """Yield (leaf, flat indices within the leaf, where they stand in the block)."""
-        for k, (start, stop) in enumerate(pairwise(self._starts)):
-            first, last = max(block.start, start), min(block.stop, stop)
+    def split(self, block: range) -> list[tuple[int, range, slice]]:
+        """Return (leaf, flat indices within the leaf, where they stand in the block) of each."""
+        parts, begin = [], block.start
+        for k, start in enumerate(self._starts[:-1]):
+            first, last = max(begin, start), min(block.stop, self._starts[k + 1])
             if first < last:
-                where = slice(first - block.start, last - block.start)
-                yield k, range(first - start, last - start), where
+                where = slice(first - begin, last - begin)
+                parts.append((k, range(first - start, last - start), where))
+        return parts
 
     def pieces(
         self, block: range, length: int = PIECE, most: int = PIECE
@@ -95,13 +103,14 @@ class Parameters:
         """
         for leaf, indices, where in self.split(block):
             first = where.start
-            while indices:
+            while len(indices) > min(length, most):
                 piece, indices = indices[: min(length, most)], indices[min(length, most) :]
                 start = time.perf_counter()
                 yield leaf, piece, slice(first, first + len(piece))
                 seconds = time.perf_counter() - start
                 first += len(piece)
                 length = max(1, int(len(piece) * PIECE_SECONDS / max(seconds, 1e-9)))
+            yield leaf, indices, slice(first, where.stop)
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
@@ -125,12 +134,12 @@ class Parameters:
         Where `vector` has more axes, its last one is the long vector, and the arrays keep the axes
         before it.
         """
-        outer = vector.shape[:-1]
-        spans = zip(self.leaves, self.dtypes, pairwise(self._starts), strict=True)
-        pieces = [
-            vector[..., start:stop].reshape(outer + leaf.shape).astype(dtype, copy=False)
-            for leaf, dtype, (start, stop) in spans
-        ]
+        outer, alone = vector.shape[:-1], len(self.leaves) == 1
+        pieces = []
+        for k, leaf in enumerate(self.leaves):
+            piece = vector if alone else vector[..., self._starts[k] : self._starts[k + 1]]
+            piece = piece.reshape(outer + leaf.shape)
+            pieces.append(piece.astype(self.dtypes[k], copy=False))
         return self.rebuild(pieces)
 
     def complex_copy(self) -> Parameters:
@@ -142,7 +151,7 @@ class Parameters:
 
     def rebuild(self, leaves: list[Array]) -> Any:
         """Return other arrays in the structure of `x`."""
-        return _rebuild(self.x, iter(leaves))
+        return _rebuild(self.x, iter(leaves)) if self._nested else leaves[0]
 
     def spread(self, value: Any, argument: str) -> list[Array]:
         """Return `value` as one flat array a leaf: a number for all, or a structure like `x`."""
@@ -159,7 +168,7 @@ class Parameters:
         # An empty list is an array here, where x is one.
         empty = isinstance(value, list | tuple) and not value and not _is_structure(self.x)
         plain = np.array(value) if empty else value
-        given = dict(_walk(plain, "x", lambda side: _array(side, argument)))
+        given = {name: _array(side, argument) for name, side in _leaves(plain, "x")}
         if set(given) != set(self._names):
             raise ValueError(
                 f"{argument} must have the structure of x, {', '.join(self._names)}; got "
@@ -188,7 +197,7 @@ class Parameters:
 
     def _alike(self, value: Any, argument: str, wanted: str) -> list[Any]:
         """Return the arrays of a structure like `x`."""
-        given = list(_walk(value, "x", lambda side: _array(side, argument)))
+        given = [(name, _array(side, argument)) for name, side in _leaves(value, "x")]
         names = [name for name, _ in given]
         if names != self._names:
             raise ValueError(
@@ -227,19 +236,19 @@ def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
 
 def _is_structure(x: Any) -> bool:
     """Tell a structure of arrays from what NumPy would make one array of."""
-    if isinstance(x, dict):
-        return True
-    if not isinstance(x, list | tuple):
+    if isinstance(x, np.ndarray) or not isinstance(x, dict | list | tuple):
         return False
-    return not x or any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
+    if isinstance(x, dict) or not x:
+        return True
+    return any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
 
 
-def _walk(x: Any, name: str, leaf: Any = lambda x: x) -> Iterator[Leaf]:
+def _leaves(x: Any, name: str) -> list[tuple[str, Any]]:
+    """Return what is no structure in `x`, each with how the caller would write it."""
     if not _is_structure(x):
-        yield name, leaf(x)
-        return
-    for key, item in x.items() if isinstance(x, dict) else enumerate(x):
-        yield from _walk(item, f"{name}[{key!r}]", leaf)
+        return [(name, x)]
+    items = x.items() if isinstance(x, dict) else enumerate(x)
+    return [leaf for key, item in items for leaf in _leaves(item, f"{name}[{key!r}]")]
 
 
 def _writable(x: Any, name: str) -> Any:
@@ -268,8 +277,7 @@ def _rebuild(x: Any, pieces: Iterator[Any], deep: bool = True) -> Any:
 
 def _writable_array(x: Any, name: str) -> Array:
     array = x if isinstance(x, np.ndarray) else _array(x, name)
-    if isinstance(array, np.ma.MaskedArray | np.matrix):
-        # Their `flat` is no row of numbers.
+    if isinstance(array, UNPLAIN):
         got = type(array).__name__
         raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
     if array.dtype.kind == "c":

@@ -156,6 +156,15 @@ def test_the_ambient_configuration_of_joblib_counts():
     assert choose(-1, "threads") == Executor(joblib.cpu_count(), THREADS)
 
 
+def test_joblib_is_asked_where_its_names_are_others(monkeypatch):
+    with joblib.parallel_config("threading", n_jobs=3):
+        answer = joblib.parallel.get_active_backend()
+        monkeypatch.setattr("joblib.parallel.get_active_backend", lambda **prefer: answer)
+    assert choose(None, None) == Executor(1, None)
+    monkeypatch.delattr("joblib.parallel.default_parallel_config")
+    assert choose(None, None) == Executor(3, None)
+
+
 def test_the_ambient_backend_does_the_work():
     objective = Squares(50)
     with joblib.parallel_config("threading", n_jobs=2):

@@ -13,6 +13,7 @@ HOUSE = Path(fastgrad.__file__).parent
 FLOORS = [
     {"_typing", "_version"},
     {
+        "_ambient",
         "_blas",
         "_jit",
         "_scratch",

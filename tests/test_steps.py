@@ -211,3 +211,32 @@ def test_one_step_for_all_plans_once(monkeypatch):
     numerical_gradient(np.sum, x, 1e-3)
     with pytest.raises(TypeError):
         numerical_gradient(np.sum, x, np.full(3000, 1e-3))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_steps_are_refused_exactly_where_they_are_lost(dtype):
+    h = 0.25
+    for exponent in range(-1, np.finfo(dtype).nmant + 4):
+        x = np.array([0, -(dtype(2) ** exponent)])
+        if x.dtype == np.float16 and not np.isfinite(x).all():
+            continue
+        if (x + dtype(h) == x).any():
+            with pytest.raises(ValueError, match="does not move by the step"):
+                numerical_gradient(never, x, h)
+        else:
+            numerical_gradient(lambda x: 0.0, x, h)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("h", [1e-4, 1e30])
+def test_what_is_not_finite_is_refused_whatever_the_step(dtype, bad, h):
+    x = np.ones((2, 2), dtype)
+    x[1, 0] = bad
+    with pytest.raises(ValueError, match=r"x\[1, 0\] must be finite"):
+        numerical_gradient(never, x, h)
+
+
+def test_a_step_that_is_zero_in_the_precision_of_x_is_refused():
+    with pytest.raises(ValueError, match="does not move by the step"):
+        numerical_gradient(never, np.zeros(2, np.float32), 1e-60)

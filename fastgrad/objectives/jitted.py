@@ -7,6 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,22 +30,23 @@ def driver(f: Callable[..., Any]) -> Callable[..., bool]:
     """
 
     @jit_around
-    def drive(x, args, flat, start, plan, shared, counts, weights, keep, at, out):  # type: ignore[no-untyped-def]
+    def drive(x, args, flat, start, plan, formulas, value, keep, at, out):  # type: ignore[no-untyped-def]
         moves, h, which = plan
+        counts, weights, centers = formulas
         for row in range(out.size):
             i = start + row
             mine = min(row, which.size - 1)
             formula = which[mine]
             saved = flat[i]
-            total = shared[formula]
+            total = centers[formula] * value if centers[formula] else 0.0
             for k in range(counts[formula]):
                 at[0], at[1] = row, k
                 flat[i] = saved + moves[mine, k]
-                value = f(x, *args)
-                if not (keep or math.isfinite(value)):
+                moved = f(x, *args)
+                if not (keep or math.isfinite(moved)):
                     flat[i] = saved
                     return False
-                total += weights[formula, k] * value
+                total += weights[formula, k] * moved
             flat[i] = saved
             out[row] = total / h[mine]
         return True
@@ -70,14 +72,19 @@ def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
             )
 
 
-def copies(parameters: Parameters) -> tuple[Any, list[Array]]:
-    """Return what a compiled f takes, as fresh contiguous arrays, and a flat view of each."""
+def copied(parameters: Parameters) -> Any:
+    """Return what a compiled f takes: a fresh contiguous array, or a tuple of them."""
     fresh = [
         x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
         for x in parameters.leaves
     ]
-    x = tuple(fresh) if isinstance(parameters.x, tuple) else fresh[0]
-    return x, [copy.reshape(-1) for copy in fresh]
+    return tuple(fresh) if isinstance(parameters.x, tuple) else fresh[0]
+
+
+def flattened(x: Any, leaf: int) -> Array:
+    """Return a flat view of one array of what `copied` returned."""
+    array: Array = x[leaf] if isinstance(x, tuple) else x
+    return array.reshape(-1)
 
 
 class Jitted(OneEach):
@@ -117,19 +124,11 @@ class Jitted(OneEach):
         if steps.needs_value and not (keep or math.isfinite(self.value)):
             raise not_finite(self.value, "x")
 
-    @property
-    def items(self) -> int:
-        """Number of work items."""
-        return self.parameters.size
-
-    @property
-    def size(self) -> int:
-        """Number of derivatives."""
-        return self.parameters.size
+    items = size = property(attrgetter("parameters.size"), doc="Number of coordinates.")
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
-        x, _ = copies(self.parameters)
+        x = copied(self.parameters)
         start = time.perf_counter()
         returned = self.f(x, *self.args)
         self.pace = time.perf_counter() - start
@@ -151,25 +150,23 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, flats = copies(self.parameters)
-        drive = driver(self.f)
+        x, drive, steps, at = copied(self.parameters), driver(self.f), self.steps, np.zeros(2, int)
+        formulas = steps.counts, steps.weights, steps.centers
         # Ctrl-C is heard between compiled calls.
-        length = max(1, int(PIECE_SECONDS / (self.pace * self.steps.weights.shape[1])))
-        shared = self.steps.shared(self.value)
-        at = np.zeros(2, np.int64)
+        length = max(1, int(PIECE_SECONDS / (self.pace * steps.weights.shape[1])))
         for leaf, indices, where in self.parameters.pieces(block, length):
-            plan = self.steps.plan(self.parameters, leaf, indices)
+            flat, plan = flattened(x, leaf), steps.plan(self.parameters, leaf, indices)
             try:
                 finite = drive(
-                    x, self.args, flats[leaf], indices.start, tuple(plan), shared,
-                    self.steps.counts, self.steps.weights, self.keep, at, out[where],
+                    x, self.args, flat, indices.start, tuple(plan), formulas, self.value,
+                    self.keep, at, out[where],
                 )  # fmt: skip
             except Exception as error:
                 explain(error, self._moved(leaf, indices, plan, at)[1])
                 raise
             if not finite:
                 point, place = self._moved(leaf, indices, plan, at)
-                flats[leaf][indices.start + at[0]] = point
+                flat[indices.start + at[0]] = point
                 raise not_finite(self.f(x, *self.args), place)
 
     def _moved(self, leaf: int, indices: range, plan: Plan, at: Array) -> tuple[float, str]:
@@ -206,8 +203,10 @@ def drivable(x: Any, args: tuple[Any, ...]) -> bool:
 
     An array in `args` that shares its memory with x would have to move along.
     """
-    leaves = x if type(x) is tuple else (x,)
-    arrays = [array for array in args if isinstance(array, np.ndarray)]
-    return all(isinstance(leaf, np.ndarray) for leaf in leaves) and not any(
-        np.may_share_memory(array, leaf) for array in arrays for leaf in leaves
-    )
+    for leaf in x if type(x) is tuple else (x,):
+        if not isinstance(leaf, np.ndarray):
+            return False
+        for array in args:
+            if isinstance(array, np.ndarray) and np.may_share_memory(array, leaf):
+                return False
+    return True

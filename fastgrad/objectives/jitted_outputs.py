@@ -14,7 +14,7 @@ from numba.core.errors import NumbaError
 from fastgrad._jit import jit_around
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.base import Cost
-from fastgrad.objectives.jitted import copies
+from fastgrad.objectives.jitted import copied, flattened
 from fastgrad.objectives.outputs import Outputs
 from fastgrad.objectives.values import explain
 from fastgrad.steps import Plan, Steps
@@ -97,15 +97,15 @@ class JittedOutputs(Outputs):
         nothing = range(0)
         for leaf, _, _ in self.parameters.split(range(1)):
             plan = self.steps.plan(self.parameters, leaf, nothing)
-            x, flats = copies(self.parameters)
+            at, values = np.zeros(2, np.int64), np.empty((0, 0))
             try:
-                self._drive(x, flats[leaf], nothing, plan, np.zeros(2, np.int64), np.empty((0, 0)))
+                self._drive(copied(self.parameters), leaf, nothing, plan, at, values)
             except NumbaError:
                 return False
         return True
 
     def _now(self) -> Array:
-        x, _ = copies(self.parameters)
+        x = copied(self.parameters)
         start = time.perf_counter()
         returned = self.f(x)
         self.pace = min(self.pace, time.perf_counter() - start)
@@ -126,11 +126,10 @@ class JittedOutputs(Outputs):
 
     def _evaluate(self, leaf: int, indices: range, saved: Array, plan: Plan) -> Floats:
         """Return f at all points of a plan."""
-        x, flats = copies(self.parameters)
-        at = np.zeros(2, np.int64)
+        x, at = copied(self.parameters), np.zeros(2, np.int64)
         values = np.empty((int(self.steps.evaluated(plan, len(indices)).sum()), self.outputs))
         try:
-            self._settle(self._drive(x, flats[leaf], indices, plan, at, values))
+            self._settle(self._drive(x, leaf, indices, plan, at, values))
         except Exception as error:
             original = saved[at[0]]
             point = original + plan.move(*at)
@@ -140,9 +139,9 @@ class JittedOutputs(Outputs):
         return values
 
     def _drive(
-        self, x: Any, flat: Array, indices: range, plan: Plan, at: Array, values: Floats
+        self, x: Any, leaf: int, indices: range, plan: Plan, at: Array, values: Floats
     ) -> tuple[int, ...]:
         return driver(self.compiled)(
-            x, self.args, flat, (indices.start, indices.stop), plan.moves, plan.which,
-            self.steps.counts, self.shape, at, values,
+            x, self.args, flattened(x, leaf), (indices.start, indices.stop), plan.moves,
+            plan.which, self.steps.counts, self.shape, at, values,
         )  # fmt: skip

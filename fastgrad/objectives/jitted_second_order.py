@@ -10,7 +10,7 @@ import numpy as np
 from fastgrad._jit import jit_around
 from fastgrad._typing import Array, Integers
 from fastgrad.objectives.base import Cost
-from fastgrad.objectives.jitted import Jitted, copies
+from fastgrad.objectives.jitted import Jitted, copied, flattened
 from fastgrad.objectives.second_order import Triangle
 from fastgrad.objectives.values import explain
 from fastgrad.structures import PIECE_SECONDS
@@ -46,7 +46,8 @@ class JittedSecondOrder(Triangle, Jitted):
         return Cost(seconds, seconds)
 
     def _at(self, where: Integers, moves: Array) -> Array:
-        x, (flat,) = copies(self.parameters)
+        x = copied(self.parameters)
+        flat = flattened(x, 0)
         drive, values, at = driver(self.f), np.empty(len(where)), np.zeros(1, np.int64)
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / self.pace))

@@ -49,7 +49,7 @@ class Triangle(ABC):
         formulas = cast("tuple[SecondStencil, ...]", steps.formulas)
         counts, _, weights, centers = tables(tuple(formula.first for formula in formulas))
         self.counts, self.slopes = counts[self.all.which], weights[self.all.which]
-        self.centers = np.array(centers)[self.all.which]
+        self.centers = centers[self.all.which]
 
     @abstractmethod
     def _at(self, where: Integers, moves: Array) -> Array:
