@@ -12,21 +12,21 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastgrad import _ambient, _lost_workers, _processes, _shared_memory, parcels
+from fastgrad import _ambient, _lost_workers, _processes, _shared_memory, _threads, parcels
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, Objective
 
-THREADS = "fastgrad-threads"
-NAMES = {"threads": THREADS, "processes": "loky"}
+THREADS = "threads"
+NAMES = {THREADS: THREADS, "processes": "loky"}
 
-OVERHEAD = {THREADS: 1e-3, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
-"""Seconds that one call through joblib costs beside the work; 0.1 for a backend not listed."""
+OVERHEAD = {THREADS: 3e-4, "threading": 15e-3, "loky": 50e-3, "multiprocessing": 0.2}
+"""Seconds that one call costs beside the work; 0.1 for a backend not listed."""
 
 START = 1.0  # Seconds of this process's work that are lost while loky's processes start beside it.
 
@@ -37,8 +37,6 @@ TASKS_PER_WORKER = 8
 
 MOST_WORKERS = 10_000  # More are a mistake: joblib would try to start them all.
 
-Task = tuple[Callable[..., Any], tuple[Any, ...]]
-
 _last_use: dict[tuple[str | None, int], float] = {}
 # Seconds that processes would have saved if they had been there.
 _missed: dict[tuple[str | None, int], float] = {}
@@ -46,9 +44,10 @@ _missed: dict[tuple[str | None, int], float] = {}
 
 @dataclass(frozen=True)
 class Executor:
-    """Runs blocks of an objective on `workers` workers of joblib's `backend`.
+    """Runs blocks of an objective on `workers` workers of a `backend`.
 
-    ``backend=None`` is the one that is active in joblib (``joblib.parallel_config``).
+    All but "threads" are joblib's; ``backend=None`` is the one that is active there
+    (``joblib.parallel_config``).
     """
 
     workers: int
@@ -149,12 +148,13 @@ class Executor:
             "to see the reason"
         ) from cause
 
-    def _parallel(self, tasks: list[Task]) -> Iterator[Any]:
+    def _parallel(self, tasks: list[_threads.Task]) -> Iterator[Any]:
         """Return the results of all tasks, as they come where the backend can tell."""
+        if self.backend == THREADS:
+            return _threads.results(self.workers, tasks)
         from joblib import Parallel, parallel_config
         from joblib.parallel import get_active_backend
 
-        _register(self.backend)
         if self.backend == "loky":
             return _processes.results(self.workers, [(*task, {}) for task in tasks])
         if self.backend == "dask":
@@ -165,8 +165,6 @@ class Executor:
             _lost_workers.report(get_active_backend()[0])
         # One task a block: joblib's own batching would lump them together.
         options = {"n_jobs": self.workers, "backend": self.backend, "batch_size": 1}
-        if self.backend == THREADS:
-            return _in_turns(Parallel(**options, pre_dispatch="all"), tasks, self.workers)
         options["temp_folder"] = _shared_memory.folder()
         with contextlib.suppress(ValueError):  # Some backends hand their results over at the end.
             parallel = Parallel(**options, return_as="generator_unordered")
@@ -179,7 +177,7 @@ class Executor:
         return map(parcels.opened, results)
 
 
-def _in_turns(parallel: Any, tasks: list[Task], workers: int) -> Iterator[Any]:
+def _in_turns(parallel: Any, tasks: list[_threads.Task], workers: int) -> Iterator[Any]:
     """Yield the results of all tasks in their order, some tasks after the other."""
     length = workers * TASKS_PER_WORKER
     for start in range(0, len(tasks), length):
@@ -241,14 +239,15 @@ def _check_backend(backend: str) -> None:
         return
     from joblib import parallel
 
-    known = [*NAMES, *parallel.BACKENDS, *parallel.EXTERNAL_BACKENDS]
-    known = sorted({name for name in known if name != THREADS})
+    known = sorted({*NAMES, *parallel.BACKENDS, *parallel.EXTERNAL_BACKENDS})
     if backend not in known:
         raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
 
 
 def _resolve(workers: int | None, backend: str | None, default: str) -> Executor:
     name = NAMES.get(backend or default)
+    if _threads.working():
+        return SERIAL
     if "joblib" not in sys.modules and name and workers is not None and workers > 0:
         return Executor(workers, name)  # Nothing is configured: joblib may not be needed at all.
     from joblib.parallel import get_active_backend
@@ -261,16 +260,7 @@ def _resolve(workers: int | None, backend: str | None, default: str) -> Executor
     if backend is None and not chosen:
         backend = default
     name = None if backend is None else NAMES.get(backend, backend)
-    _register(name)
     return Executor(_count(workers or configured_workers, name), name)
-
-
-def _register(name: str | None) -> None:
-    """Make our own backend known to joblib."""
-    if name == THREADS:
-        from fastgrad import _low_latency
-
-        _low_latency.register(THREADS)
 
 
 def _count(workers: int | None, name: str | None) -> int:
@@ -279,6 +269,7 @@ def _count(workers: int | None, name: str | None) -> int:
         return workers
     import joblib
 
-    with joblib.parallel_config(backend=name) if name else contextlib.nullcontext():
+    known = "threading" if name == THREADS else name
+    with joblib.parallel_config(backend=known) if known else contextlib.nullcontext():
         own = joblib.parallel.get_active_backend()[0].default_n_jobs
         return int(joblib.effective_n_jobs(workers or own))

@@ -51,7 +51,7 @@ def told(
         evaluations=evaluations,
         step=step,
         seconds=time.perf_counter() - start,
-        backend={"fastgrad-threads": "threads", "loky": "processes"}.get(used.name, used.name),
+        backend="processes" if used.name == "loky" else used.name,
         workers=used.workers,
         error=error,
     )

@@ -1,13 +1,12 @@
 import os
 import threading
-from concurrent.futures import Future
+import time
 
 import joblib
 import numpy as np
 import pytest
 
-from fastgrad import engine, parcels
-from fastgrad._low_latency import LowLatencyThreads
+from fastgrad import _threads, engine, parcels
 from fastgrad.executors import THREADS, Executor, choose
 from fastgrad.objectives.base import Cost
 
@@ -87,25 +86,23 @@ def test_the_caller_and_threads_that_are_kept_do_the_work():
 
 
 def test_an_interrupt_of_the_caller_at_work_is_raised_at_once():
-    def interrupted():
-        raise KeyboardInterrupt
+    def meet():
+        both.wait(30)
+        if threading.get_ident() == caller:
+            raise KeyboardInterrupt
+        released.wait(30)
+        others.append(threading.current_thread())
 
-    def first():
-        taken.set()
-        return released.wait(30)
-
-    taken, released, rest = threading.Event(), threading.Event(), []
-    threads = LowLatencyThreads()
-    threads._n_jobs = 2
-    threads.start_call()
-    waited_for = threads.submit(first, lambda future: None)
-    assert taken.wait(30)  # by the other thread
-    for task in (interrupted, lambda: rest.append(0)):
-        threads._tasks.append((Future(), task))
+    both, released, caller = threading.Barrier(2), threading.Event(), threading.get_ident()
+    others, rest = [], []
+    tasks = [(meet, ()), (meet, ()), (rest.append, (0,))]
     with pytest.raises(KeyboardInterrupt):
-        threads.retrieve_result(waited_for, timeout=1)
+        list(_threads.results(2, tasks))
+    assert others == []
     released.set()
-    assert waited_for.result(30)
+    while not others:
+        time.sleep(0.01)
+    others[0].join(30)  # it ends: the next call gets another
     assert rest == []
 
 
@@ -122,12 +119,10 @@ def test_an_error_on_threads_does_not_stop_the_work_of_other_callers():
         assert np.array_equal(differentiate(objective, choose(2, "threads")), objective.x)
 
 
-def test_dispatch_to_threads_does_not_wait_in_steps(monkeypatch):
-    def sleep(seconds):
-        raise AssertionError(f"joblib slept {seconds} s")
-
-    monkeypatch.setattr("joblib.parallel.time.sleep", sleep)
-    differentiate(Squares(50), choose(2, "threads"))
+def test_a_task_on_a_thread_stays_serial():
+    inside = list(_threads.results(2, [(choose, (2, name)) for name in BACKENDS]))
+    assert inside == [Executor(1, None)] * len(BACKENDS)
+    assert choose(2, "threads").workers == 2
 
 
 def test_short_work_stays_here_in_one_block():

@@ -37,7 +37,7 @@ FLOORS = [
         "extrapolation",
     },
     {
-        "_low_latency",
+        "_threads",
         "_lost_workers",
         "objectives.base",
         "objectives.images",

@@ -140,4 +140,6 @@ def _row(builder, data, number):
 def _fma(builder, x, y, z):
     """Return ``x * y + z``, in one instruction where there is one."""
     kind = ir.FunctionType(_REGISTER, [_REGISTER] * 3)
-    return builder.call(get_or_insert_function(builder.module, kind, "llvm.fmuladd.v4f64"), [x, y, z])
+    return builder.call(
+        get_or_insert_function(builder.module, kind, "llvm.fmuladd.v4f64"), [x, y, z]
+    )
