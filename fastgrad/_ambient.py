@@ -5,19 +5,26 @@ from __future__ import annotations
 import sys
 
 
-def configured() -> bool:
-    """Tell whether `joblib.parallel_config` asks for workers: not before joblib is imported."""
+def context() -> bool:
+    """Tell whether a `joblib.parallel_config` may be open here, in a worker of joblib it is.
+
+    joblib makes a backend to answer, which takes longer than a short gradient: this is a glance.
+    Should joblib's names change, the answer is yes once it is imported.
+    """
     parallel = sys.modules.get("joblib.parallel")
     if parallel is None:
         return False
-    # joblib makes a backend to answer, which takes longer than a short gradient: a glance tells
-    # whether no context is open. Should its names change, it is asked.
     try:
         nothing = parallel.default_parallel_config
-        if vars(parallel._backend).get("config", nothing) is nothing:
-            return False
+        return vars(parallel._backend).get("config", nothing) is not nothing
     except (AttributeError, TypeError):
-        pass
+        return True
+
+
+def configured() -> bool:
+    """Tell whether `joblib.parallel_config` asks for workers."""
+    if not context():
+        return False
     from joblib.parallel import get_active_backend
 
     backend, workers = get_active_backend()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -248,8 +247,8 @@ def _resolve(workers: int | None, backend: str | None, default: str) -> Executor
     name = NAMES.get(backend or default)
     if _threads.working():
         return SERIAL
-    if "joblib" not in sys.modules and name and workers is not None and workers > 0:
-        return Executor(workers, name)  # Nothing is configured: joblib may not be needed at all.
+    if name and workers is not None and workers > 0 and not _ambient.context():
+        return Executor(workers, name)  # joblib may not be needed at all.
     from joblib.parallel import get_active_backend
 
     active, configured_workers = get_active_backend(prefer="processes")

@@ -16,7 +16,7 @@ from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
-from fastgrad.objectives.incremental import IncrementalNetwork, Samples
+from fastgrad.objectives.incremental import IncrementalNetwork, Samples, in_panels
 from fastgrad.objectives.network import FullNetwork, compress
 from fastgrad.stencils import CENTRAL
 from fastgrad.steps import Steps
@@ -206,7 +206,11 @@ class TwoLayerNet:
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         W1, b1, W2, b2 = self._floats()
-        _check_step(h, max(max(part.max(), -part.min()) for part in (W1, b1, W2, b2)))
+        if method == "incremental":
+            (first, *sizes), (last, *more) = in_panels("first", W1, b1), in_panels("last", W2, b2)
+            _check_step(h, max(*sizes, *more))
+        else:
+            _check_step(h, max(max(part.max(), -part.min()) for part in (W1, b1, W2, b2)))
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)
@@ -223,7 +227,7 @@ class TwoLayerNet:
             layers = np.vstack([W1, b1]).astype(float), np.vstack([W2, b2]).astype(float)
             full = FullNetwork(*layers, inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
-        samples = Samples(W1, b1, W2, b2, inputs, t, h)
+        samples = Samples(first, last, len(b2), inputs, t, h)
         state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
         rows = IncrementalNetwork(samples, state)
         return rows.rows.unpack(differentiate(rows, executor, out=aligned(rows.size))[0])

@@ -109,7 +109,10 @@ def test_panels_multiply_as_the_matrix_does(rng, rows, columns):
     W, b = rng.normal(size=(rows, columns)), rng.normal(size=columns)
     count = -(-columns // panels.WIDTH)
     layer = np.full((count, rows + 1, panels.WIDTH), np.nan)
-    panels.panels_kernel(W, b, layer)
+    W[0, 0] = np.nan  # no size, and no reason to stop
+    largest = panels.panels_kernel(W, b, layer)
+    assert largest == np.nanmax(np.abs(np.vstack([W, b])))
+    W[0, 0] = layer[0, 0, 0] = 0.5
     which = np.flatnonzero(rng.random(rows + 1) < 0.7)
     values, out = rng.normal(size=len(which)), np.full((count, panels.WIDTH), np.nan)
     for panel, sums in zip(layer, out, strict=True):

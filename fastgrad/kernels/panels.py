@@ -27,21 +27,26 @@ _REGISTER = ir.VectorType(DOUBLE, 4)
 
 @jit
 def panels_kernel(W, b, panels):
-    """Write ``[W; b]`` (D+1, H) to `panels` (H / WIDTH, D+1, WIDTH), zeros for what is missing."""
+    """Write ``[W; b]`` (D+1, H) to `panels` (H / WIDTH, D+1, WIDTH), zeros for what is missing.
+
+    Returns the largest absolute value, of those that are numbers.
+    """
     D, H = W.shape
+    largest = np.zeros(WIDTH)
     # Some rows at a time: neither what is read nor what is written is scattered much.
-    for start in range(0, D, ROWS):
+    for start in range(0, D + 1, ROWS):
         for p in range(panels.shape[0]):
             units = min(WIDTH, H - p * WIDTH)
-            for i in range(start, min(start + ROWS, D)):
+            for i in range(start, min(start + ROWS, D + 1)):
+                row = (W[i] if i < D else b)[p * WIDTH : p * WIDTH + units]
+                out = panels[p, i]
                 for j in range(units):
-                    panels[p, i, j] = W[i, p * WIDTH + j]
+                    out[j] = row[j]
+                    size = abs(row[j])
+                    largest[j] = size if size > largest[j] else largest[j]
                 for j in range(units, WIDTH):
-                    panels[p, i, j] = 0.0
-    for p in range(panels.shape[0]):
-        panels[p, D] = 0.0
-        for j in range(min(WIDTH, H - p * WIDTH)):
-            panels[p, D, j] = b[p * WIDTH + j]
+                    out[j] = 0.0
+    return largest.max()
 
 
 def multiply_panel(columns, values, panel, out):
