@@ -28,21 +28,21 @@ def partition(items: range, blocks: int) -> list[range]:
 def taper(items: range, workers: int, least: int, most: int) -> list[range]:
     """Return contiguous blocks that get shorter, so that all workers finish together.
 
-    Each is half a worker's share of what is left, but at least `least` and at most `most`
-    items: guided self-scheduling (C. D. Polychronopoulos and D. J. Kuck, IEEE Transactions on
-    Computers C-36 (1987), 1425-1439), halved for cores that differ in speed.
+    In each round all workers get an equal share of half of what is left, and in the last one of
+    all of it: factoring (S. F. Hummel, E. Schonberg, L. E. Flynn, Communications of the ACM 35/8
+    (1992), 90-101). Shares are not below `least`, as far as items go, and not above `most`.
 
     Examples
     --------
     >>> [len(block) for block in taper(range(100), 2, 5, 20)]
-    [20, 20, 15, 12, 9, 6, 5, 5, 5, 3]
+    [20, 20, 15, 15, 7, 7, 8, 8]
     """
     blocks = []
-    while items:
-        length = min(max(-(-len(items) // (2 * workers)), least), most)
-        blocks.append(items[:length])
-        items = items[length:]
-    return blocks
+    while (share := min(len(items) // (2 * workers), most)) >= least:
+        blocks += partition(items[: share * workers], workers)
+        items = items[share * workers :]
+    rounds = -(-len(items) // (workers * most))
+    return blocks + partition(items, min(workers * rounds, max(1, len(items) // least)))
 
 
 def balance(blocks: list[range], weights: Floats) -> list[range]:

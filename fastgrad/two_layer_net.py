@@ -14,9 +14,10 @@ from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
+from fastgrad.kernels.panels import largest_kernel
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
-from fastgrad.objectives.incremental import IncrementalNetwork, Samples, in_panels
+from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, compress
 from fastgrad.stencils import CENTRAL
 from fastgrad.steps import Steps
@@ -206,11 +207,7 @@ class TwoLayerNet:
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         W1, b1, W2, b2 = self._floats()
-        if method == "incremental":
-            (first, *sizes), (last, *more) = in_panels("first", W1, b1), in_panels("last", W2, b2)
-            _check_step(h, max(*sizes, *more))
-        else:
-            _check_step(h, max(max(part.max(), -part.min()) for part in (W1, b1, W2, b2)))
+        _check_step(h, max(largest_kernel(part.reshape(-1)) for part in (W1, b1, W2, b2)))
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)
@@ -224,10 +221,9 @@ class TwoLayerNet:
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
-            layers = np.vstack([W1, b1]).astype(float), np.vstack([W2, b2]).astype(float)
-            full = FullNetwork(*layers, inputs, t, h)
+            full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
-        samples = Samples(first, last, len(b2), inputs, t, h)
+        samples = Samples([W1, b1, W2, b2], inputs, t, h)
         state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
         rows = IncrementalNetwork(samples, state)
         return rows.rows.unpack(differentiate(rows, executor, out=aligned(rows.size))[0])
@@ -308,7 +304,7 @@ class TwoLayerNet:
         return softmax(np.dot(z, self.params["W2"]) + self.params["b2"])
 
     def _floats(self) -> list[Array]:
-        """Return W1, b1, W2, b2 if they can be stepped."""
+        """Return W1, b1, W2, b2 as the kernels take them, copied only where they are not."""
         for name, array in self.params.items():
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 kind = getattr(array, "dtype", type(array).__name__)
@@ -316,7 +312,8 @@ class TwoLayerNet:
                     f"params[{name!r}] must be a floating point array, got {kind}: a step would "
                     "be lost; use .astype(float)"
                 )
-        return [self.params[name] for name in ("W1", "b1", "W2", "b2")]
+        parts = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
+        return [np.require(part, float, ("C", "W")) for part in parts]
 
     def _check_inputs(self, x: ArrayLike) -> Array:
         """Return `x` as (N, D), its values still to be checked by `_finite`."""

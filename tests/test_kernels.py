@@ -104,22 +104,25 @@ def test_what_is_not_finite_shows_in_the_largest_input(wrong):
 
 
 @pytest.mark.parametrize("columns", [1, panels.WIDTH - 1, panels.WIDTH, 2 * panels.WIDTH + 1])
-@pytest.mark.parametrize("rows", [1, panels.ROWS, 2 * panels.ROWS + 3])
-def test_panels_multiply_as_the_matrix_does(rng, rows, columns):
-    W, b = rng.normal(size=(rows, columns)), rng.normal(size=columns)
-    count = -(-columns // panels.WIDTH)
-    layer = np.full((count, rows + 1, panels.WIDTH), np.nan)
-    W[0, 0] = np.nan  # no size, and no reason to stop
-    largest = panels.panels_kernel(W, b, layer)
-    assert largest == np.nanmax(np.abs(np.vstack([W, b])))
-    W[0, 0] = layer[0, 0, 0] = 0.5
-    which = np.flatnonzero(rng.random(rows + 1) < 0.7)
-    values, out = rng.normal(size=len(which)), np.full((count, panels.WIDTH), np.nan)
-    for panel, sums in zip(layer, out, strict=True):
-        multiply(which, values, panel, sums)
+def test_panels_multiply_as_the_matrix_does(rng, columns):
+    W, b = rng.normal(size=(30, columns)), rng.normal(size=columns)
+    which = np.flatnonzero(rng.random(31) < 0.7)
+    values, sums = rng.normal(size=len(which)), []
+    for number in range(-(-columns // panels.WIDTH)):
+        panel, out = np.full((31, panels.WIDTH), np.nan), np.full(panels.WIDTH, np.nan)
+        panels.pack(W, b, number, panel)
+        multiply(which, values, panel, out)
+        sums.extend(out)
     expected = values @ np.vstack([W, b])[which]
-    np.testing.assert_allclose(out.reshape(-1)[:columns], expected, rtol=1e-13, atol=1e-13)
-    assert np.all(out.reshape(-1)[columns:] == 0)
+    np.testing.assert_allclose(sums[:columns], expected, rtol=1e-13, atol=1e-13)
+    assert not any(sums[columns:])
+
+
+def test_the_largest_size_of_numbers():
+    assert panels.largest_kernel(np.array([-0.0])) == 0.0
+    assert panels.largest_kernel(np.array([1.0, -2.5, 1e-300])) == 2.5
+    assert panels.largest_kernel(np.array([1e300, -np.inf])) == np.inf
+    assert np.isnan(panels.largest_kernel(np.array([np.inf, np.nan, -1.0])))
 
 
 @numba.njit

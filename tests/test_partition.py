@@ -15,14 +15,27 @@ def test_blocks_cover_everything_once_and_evenly(items, blocks):
     assert max(lengths) - min(lengths) <= 1
 
 
-@given(st.integers(0, 500), st.integers(1, 9), st.integers(1, 40), st.integers(0, 100))
-def test_blocks_get_shorter_within_their_limits(items, workers, least, more):
-    ranges = taper(range(items), workers, least, least + more)
+sizes = st.integers(0, 500), st.integers(1, 9), st.integers(1, 40), st.integers(0, 100)
+
+
+@given(*sizes)
+def test_blocks_keep_within_their_limits(items, workers, least, more):
+    ranges = taper(range(items), workers, least, 2 * least + more)
     assert [i for block in ranges for i in block] == list(range(items))
     lengths = [len(block) for block in ranges]
-    assert lengths == sorted(lengths, reverse=True)
-    assert all(least <= length <= least + more for length in lengths[:-1])
-    assert not lengths or 1 <= lengths[-1] <= least + more
+    assert all(min(least, items) <= length <= 2 * least + more for length in lengths)
+
+
+@given(*sizes)
+def test_workers_of_one_speed_finish_together(items, workers, least, more):
+    lengths = [len(block) for block in taper(range(items), workers, least, 2 * least + more)]
+    free = [0] * workers
+    for length in lengths:
+        free[free.index(min(free))] += length
+    if items >= workers * least:
+        # A share may be one item longer in each round.
+        assert max(free) - min(free) <= -(-len(lengths) // workers)
+        assert len(lengths) % workers == 0
 
 
 weights = st.lists(st.floats(0, 1e6), min_size=2, max_size=200).filter(lambda w: sum(w) > 0)

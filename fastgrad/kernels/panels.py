@@ -20,33 +20,42 @@ REGISTERS = 5
 WIDTH = 4 * REGISTERS
 """Units of a panel."""
 
-ROWS = 16
+MAGNITUDE = np.int64(2**63 - 1)
+"""The bits of a float64 but its sign."""
 
 _REGISTER = ir.VectorType(DOUBLE, 4)
 
 
 @jit
-def panels_kernel(W, b, panels):
-    """Write ``[W; b]`` (D+1, H) to `panels` (H / WIDTH, D+1, WIDTH), zeros for what is missing.
+def largest_kernel(numbers):
+    """Return the largest absolute value of a vector, NaN if there is one.
 
-    Returns the largest absolute value, of those that are numbers.
+    Bits of numbers without sign are in the order of the numbers, and compilers vectorise the
+    largest integer.
+    """
+    bits = numbers.view(np.int64)
+    largest = np.int64(0)
+    for i in range(bits.size):
+        size = bits[i] & MAGNITUDE
+        largest = size if size > largest else largest
+    return np.array([largest]).view(np.float64)[0]
+
+
+@jit
+def pack(W, b, number, panel):
+    """Write the columns of ``[W; b]`` (D+1, H) that panel `number` holds to `panel` (D+1, WIDTH).
+
+    Zeros stand for units that the last one lacks.
     """
     D, H = W.shape
-    largest = np.zeros(WIDTH)
-    # Some rows at a time: neither what is read nor what is written is scattered much.
-    for start in range(0, D + 1, ROWS):
-        for p in range(panels.shape[0]):
-            units = min(WIDTH, H - p * WIDTH)
-            for i in range(start, min(start + ROWS, D + 1)):
-                row = (W[i] if i < D else b)[p * WIDTH : p * WIDTH + units]
-                out = panels[p, i]
-                for j in range(units):
-                    out[j] = row[j]
-                    size = abs(row[j])
-                    largest[j] = size if size > largest[j] else largest[j]
-                for j in range(units, WIDTH):
-                    out[j] = 0.0
-    return largest.max()
+    first = number * WIDTH
+    units = min(WIDTH, H - first)
+    for i in range(D):
+        for j in range(units):
+            panel[i, j] = W[i, first + j]
+    for j in range(units):
+        panel[D, j] = b[first + j]
+    panel[:, units:] = 0.0
 
 
 def multiply_panel(columns, values, panel, out):

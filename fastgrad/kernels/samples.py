@@ -19,9 +19,9 @@ import numpy as np
 from fastgrad._jit import jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
-from fastgrad.kernels.panels import WIDTH, multiply_panel
+from fastgrad.kernels.panels import WIDTH, multiply_panel, pack
 
-TOGETHER = 128
+TOGETHER = 256
 """Samples that pass one panel after the other."""
 
 
@@ -65,26 +65,30 @@ def in_panels(c, out):
 
 
 @jit
-def samples_kernel(starts, columns, values, first, last, V, t, reach, start, stop, state):
+def samples_kernel(starts, columns, values, W1, b1, W2, b2, V, t, reach, start, stop, state):
     """Write the rows of samples `start` to `stop` to `state`.
 
-    `first` and `last` are the layers, see `fastgrad.kernels.panels`, and `V` is W2 transposed.
-    ``reach`` holds the largest shift of a pre-activation and of a score; the curves of a layer are
-    left out where it is 0.
+    `V` is W2 transposed. ``reach`` holds the largest shift of a pre-activation and of a score; the
+    curves of a layer are left out where it is 0.
     """
-    C, H = V.shape
+    D, H, C = W1.shape[0], W1.shape[1], W2.shape[1]
     every = np.arange(H + 1)
-    a = np.empty((min(TOGETHER, stop - start), first.shape[0], WIDTH))
+    panel = np.empty((D + 1, WIDTH))
+    last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
+    for k in range(last.shape[0]):
+        pack(W2, b2, k, last[k])
+    a = np.empty((min(TOGETHER, stop - start), -(-H // WIDTH), WIDTH))
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty((last.shape[0], WIDTH))
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
     for low in range(start, stop, TOGETHER):
         high = min(low + TOGETHER, stop)
-        for k in range(first.shape[0]):
+        for k in range(a.shape[1]):
+            pack(W1, b1, k, panel)
             for n in range(low, high):
                 mine = slice(starts[n], starts[n + 1])
-                multiply_panel(columns[mine], values[mine], first[k], a[n - low, k])
+                multiply_panel(columns[mine], values[mine], panel, a[n - low, k])
         for n in range(low, high):
             row = state[n - start]
             z = row[at + 2 * C : at + 2 * C + H + 1]

@@ -11,24 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.panels import WIDTH, panels_kernel
 from fastgrad.kernels.samples import samples_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
-
-
-def in_panels(name: str, W: Floats, b: Floats) -> tuple[Floats, float]:
-    """Return ``[W; b]`` in panels, in this thread's memory of that name, and its largest size."""
-    count = -(-len(b) // WIDTH)
-    panels = scratch(name, count * (len(W) + 1) * WIDTH).reshape(count, -1, WIDTH)
-    W, b = (np.require(part, float, ("C", "W")) for part in (W, b))
-    return panels, panels_kernel(W, b, panels)
 
 
 class Samples(PlainArrays):
@@ -39,25 +29,22 @@ class Samples(PlainArrays):
 
     Parameters
     ----------
-    first, last : ndarray of float64
-        The layers, as `in_panels` returns them.
-    classes : int
-        Their number: the last panel may have room for more.
+    layers : (W1, b1, W2, b2)
+        The network, float64 and contiguous.
     inputs, t, h
         As for `fastgrad.objectives.network.FullNetwork`.
     """
 
-    def __init__(
-        self, first: Floats, last: Floats, classes: int, inputs: Inputs, t: Integers, h: float
-    ) -> None:
-        self.first, self.last, self.inputs, self.t, self.h = first, last, inputs, t, h
-        H, C = last.shape[1] - 1, classes
+    def __init__(self, layers: list[Floats], inputs: Inputs, t: Integers, h: float) -> None:
+        self.layers, self.inputs, self.t, self.h = layers, inputs, t, h
+        W2 = layers[2]
+        H, C = W2.shape
         self.rows = Rows(inputs.features, H, C)
         self.items = len(t)
         # Rows start on cache lines: the kernels load 32 bytes at a time.
         self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
         self.size = self.items * self.width
-        self.V = V = np.ascontiguousarray(_matrix(last, C)[:-1].T)
+        self.V = V = np.ascontiguousarray(W2.T)
         spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.reach = np.array(
@@ -76,14 +63,14 @@ class Samples(PlainArrays):
         nonzero = len(self.inputs.entries[2])
         H, C = self.rows.hidden, self.rows.classes
         seconds = 0.15e-9 * nonzero * H + 2.5e-9 * self.items * (H + 1) * C
-        return Cost(seconds, seconds)
+        return Cost(seconds, seconds, 3e-10 * self.layers[0].nbytes / 8)
 
     def weights(self) -> None:
         """Return None: one digit has about as many pixels as another."""
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
-        network = (*self.inputs.entries, self.first, self.last, self.V, self.t, self.reach)
+        network = (*self.inputs.entries, *self.layers, self.V, self.t, self.reach)
         samples_kernel(*network, block.start, block.stop, out.reshape(-1, self.width))
 
 
@@ -103,7 +90,7 @@ class _HiddenCurves:
         _, columns, _ = self.inputs.entries
         # Every fourth tells enough.
         entries = np.bincount(columns[::4], minlength=self.inputs.features + 1)
-        return 4 * 0.2e-9 * self.units * entries.astype(float)
+        return 4 * 0.27e-9 / 2 * curves_size(self.units) * entries.astype(float)
 
 
 @dataclass(frozen=True)
@@ -118,7 +105,7 @@ class _ScoreCurves:
         last_rows_kernel(self.units, self.state, rows.start, rows.stop, out)
 
     def seconds(self) -> Floats:
-        return np.full(self.units + 1, 0.4e-9 * len(self.state) * self.classes)
+        return np.full(self.units + 1, 0.27e-9 * len(self.state) * self.classes)
 
 
 @dataclass(frozen=True)
@@ -141,19 +128,15 @@ class _Direct:
         return 20e-9 * self.V.size * entries
 
 
-def _matrix(panels: Floats, columns: int) -> Floats:
-    """Return ``[W; b]`` from its panels."""
-    return panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:, :columns]
-
-
 def _direct(samples: Samples) -> tuple[_Direct, _Direct]:
     """Return both layers for the kernel of large steps; beside it the forward pass is free."""
     t, h = samples.t, samples.h
     X = samples.inputs.dense()
-    a = X @ _matrix(samples.first, samples.rows.hidden)
+    W1, b1, W2, b2 = samples.layers
+    a = X @ np.vstack([W1, b1])
     Z = np.ones((len(t), a.shape[1] + 1))
     Z[:, :-1] = sigmoid(a)
-    scores = Z @ _matrix(samples.last, samples.rows.classes)
+    scores = Z @ np.vstack([W2, b2])
     p = softmax(scores)
     r = p[np.arange(len(t)), t]
     output = (scores, p, t, r / (r + TINY))
