@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastgrad import _scratch
-from fastgrad.kernels import curves, direct, forward, panels, samples
+from fastgrad.kernels import curves, direct, forward, nonzero, panels, samples
 from fastgrad.objectives.network import compress
 
 NO_JIT = """
@@ -96,6 +96,20 @@ def test_compressed_inputs_are_the_inputs(x, dtype):
     assert np.array_equal(inputs.dense(), np.hstack([np.array(x, float), ones]))
     assert starts[-1] == len(columns) == len(values) == np.count_nonzero(x) + len(x)
     assert inputs.largest == max(1, np.max(x))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int32, np.uint8, np.bool_])
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 31])
+def test_where_a_row_is_not_zero(rng, dtype, size):
+    row = (rng.normal(size=size) * (rng.random(size) < 0.5)).astype(dtype)
+    if row.dtype.kind == "f":
+        row[: size // 3] = [np.nan, -0.0, -np.inf, np.nan, 0.0, 5e-324, 0.0, 0.0, 0.0, 0.0][
+            : size // 3
+        ]
+    columns = np.full(3 + size + nonzero.TOGETHER, -7, np.int32)
+    stop = nonzero.nonzero(row, columns, 3)
+    assert np.array_equal(columns[3:stop], np.flatnonzero(row))
+    assert np.all(columns[:3] == -7)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

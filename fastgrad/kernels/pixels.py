@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
+from fastgrad.kernels.nonzero import TOGETHER, nonzero
 from fastgrad.kernels.pairs import UNITS, multiply_pairs
 
 MOST = 255
@@ -42,16 +43,11 @@ def whole_numbers(row, scale, q):
 
 @jit
 def compress(numbers, columns, pairs, k):
-    """Write the pairs that are not (0, 0), and which they are, from place k on; return the next.
-
-    As in `fastgrad.kernels.sparse.compress_kernel` nothing branches, so there has to be room for
-    all pairs and one more.
-    """
-    for c in range(numbers.size):
-        columns[k] = c
-        pairs[k] = numbers[c]
-        k += numbers[c] != 0
-    return k
+    """Write the pairs that are not (0, 0), and which they are, from place k on; return the next."""
+    stop = nonzero(numbers, columns, k)
+    for entry in range(k, stop):
+        pairs[entry] = numbers[columns[entry]]
+    return stop
 
 
 @jit
@@ -98,7 +94,8 @@ def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
     """
     q = np.zeros(2 * W.shape[0], np.int16)
     numbers = q.view(np.int32)
-    columns, pairs = np.empty(numbers.size + 1, np.int32), np.empty(numbers.size + 1, np.int32)
+    room = numbers.size + TOGETHER
+    columns, pairs = np.empty(room, np.int32), np.empty(room, np.int32)
     sums, minus = np.empty(factors.size, np.int32), np.empty(factors.size, np.float32)
     for n in range(x.shape[0]):
         count = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
+from fastgrad.kernels.nonzero import nonzero
 
 
 @jit
@@ -12,8 +13,7 @@ def compress_kernel(X, columns, values):
     """Write the nonzero entries of ``[X, 1]``, row by row; return where each row starts.
 
     The last entry of each row is the 1 that the biases are weights of. There has to be room for
-    all entries. Without a branch, which would be mispredicted at every edge of a stroke: the column
-    of each pixel is written, and the place moves on only past those that count.
+    all entries, and for what `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
     starts = np.empty(samples + 1, np.int64)
@@ -21,9 +21,7 @@ def compress_kernel(X, columns, values):
     for n in range(samples):
         row = X[n]
         starts[n] = k
-        for i in range(features):
-            columns[k] = i
-            k += row[i] != 0
+        k = nonzero(row, columns, k)
         for entry in range(starts[n], k):
             values[entry] = row[columns[entry]]
         columns[k] = features

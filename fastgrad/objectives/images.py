@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Integers
+from fastgrad.kernels.nonzero import TOGETHER
 from fastgrad.kernels.pixels import MOST, compress_pixels_kernel
 
 PART = 1000
@@ -69,7 +70,7 @@ def scale_of(x: Array) -> np.float32:
 
 
 def _compressed(x: Array, scale: np.float32) -> Part:
-    room = len(x) * -(-x.shape[1] // 2) + 1
+    room = len(x) * -(-x.shape[1] // 2) + TOGETHER
     columns, pairs = (scratch(name, room, np.int32) for name in ("columns of pairs", "pairs"))
     starts, counts = np.empty(len(x) + 1, np.int64), np.empty(len(x), np.int64)
     compress_pixels_kernel(plain(x), scale, columns, pairs, starts, counts)

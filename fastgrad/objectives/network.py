@@ -14,6 +14,7 @@ import numpy as np
 from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.kernels.forward import full_kernel
+from fastgrad.kernels.nonzero import TOGETHER
 from fastgrad.kernels.sparse import compress_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.stencils import CENTRAL
@@ -101,7 +102,7 @@ def compress(x: Array) -> Inputs:
     The entries stand in this thread's memory, and only until its next batch.
     """
     samples, features = x.shape
-    room = samples * (features + 1)
+    room = samples * (features + 1) + TOGETHER
     columns, values = scratch("columns", room, np.int64), scratch("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
     starts = compress_kernel(np.require(x, requirements=("C", "W")), columns, values)
