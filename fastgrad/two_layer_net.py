@@ -14,11 +14,10 @@ from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
-from fastgrad.kernels.panels import largest_kernel
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
-from fastgrad.objectives.network import FullNetwork, compress
+from fastgrad.objectives.network import FullNetwork, compress, largest_size
 from fastgrad.stencils import CENTRAL
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -207,7 +206,7 @@ class TwoLayerNet:
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         W1, b1, W2, b2 = self._floats()
-        _check_step(h, max(largest_kernel(part.reshape(-1)) for part in (W1, b1, W2, b2)))
+        _check_step(h, max(largest_size(part) for part in (W1, b1, W2, b2)))
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)

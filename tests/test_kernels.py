@@ -11,7 +11,7 @@ import pytest
 
 from fastgrad import _scratch
 from fastgrad.kernels import curves, direct, forward, nonzero, panels, samples
-from fastgrad.objectives.network import compress
+from fastgrad.objectives.network import compress, largest_size
 
 NO_JIT = """
 import numpy as np, fastgrad, numba
@@ -133,10 +133,10 @@ def test_panels_multiply_as_the_matrix_does(rng, columns):
 
 
 def test_the_largest_size_of_numbers():
-    assert panels.largest_kernel(np.array([-0.0])) == 0.0
-    assert panels.largest_kernel(np.array([1.0, -2.5, 1e-300])) == 2.5
-    assert panels.largest_kernel(np.array([1e300, -np.inf])) == np.inf
-    assert np.isnan(panels.largest_kernel(np.array([np.inf, np.nan, -1.0])))
+    assert largest_size(np.array([-0.0])) == 0.0
+    assert largest_size(np.array([[1.0, -2.5], [1e-300, 2.0]])) == 2.5
+    assert largest_size(np.array([1e300, -np.inf])) == np.inf
+    assert np.isnan(largest_size(np.array([np.inf, np.nan, -1.0])))
 
 
 @numba.njit

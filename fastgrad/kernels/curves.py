@@ -110,6 +110,18 @@ def curves_size(units):
 
 
 @jit
+def place(columns, low, high, column):
+    """Return where `column` is or would be in a part of `columns` that is in order."""
+    while low < high:  # np.searchsorted takes a second to compile
+        middle = (low + high) // 2
+        if columns[middle] < column:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
 def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
 
@@ -120,9 +132,8 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     units = out.shape[1]
     first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
     for n in range(samples):
-        mine = columns[starts[n] : starts[n + 1]]
-        first[n] = starts[n] + np.searchsorted(mine, start)
-        last[n] = starts[n] + np.searchsorted(mine, stop)
+        first[n] = place(columns, starts[n], starts[n + 1], start)
+        last[n] = place(columns, first[n], starts[n + 1], stop)
     # Rows before `start` are there for their numbers only: they are never touched.
     panel = np.empty((stop, WIDTH))
     for k in range(-(-units // WIDTH)):

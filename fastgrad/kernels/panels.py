@@ -27,18 +27,17 @@ _REGISTER = ir.VectorType(DOUBLE, 4)
 
 
 @jit
-def largest_kernel(numbers):
-    """Return the largest absolute value of a vector, NaN if there is one.
+def largest_kernel(bits):
+    """Return the largest of numbers without their sign, given and returned as their bits.
 
-    Bits of numbers without sign are in the order of the numbers, and compilers vectorise the
-    largest integer.
+    Bits are in the order of the numbers, NaN above all, and compilers vectorise the largest
+    integer.
     """
-    bits = numbers.view(np.int64)
     largest = np.int64(0)
     for i in range(bits.size):
         size = bits[i] & MAGNITUDE
         largest = size if size > largest else largest
-    return np.array([largest]).view(np.float64)[0]
+    return largest
 
 
 @jit
@@ -53,9 +52,10 @@ def pack(W, b, number, panel):
     for i in range(D):
         for j in range(units):
             panel[i, j] = W[i, first + j]
-    for j in range(units):
-        panel[D, j] = b[first + j]
-    panel[:, units:] = 0.0
+        for j in range(units, WIDTH):
+            panel[i, j] = 0.0
+    for j in range(WIDTH):
+        panel[D, j] = b[first + j] if j < units else 0.0
 
 
 def multiply_panel(columns, values, panel, out):

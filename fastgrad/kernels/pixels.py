@@ -22,6 +22,7 @@ SIGMOID_OFF = 2.0**-15
 """By how much `logistic` errs at most, see there."""
 
 _LIMIT, _HALF, _ZERO, _ONE = (np.float32(number) for number in (MOST + 0.5, 0.5, 0.0, 1.0))
+NONE = np.int64(0)
 _FAR, _PART = np.float32(60.0), np.float32(1 / 256)
 
 
@@ -98,10 +99,8 @@ def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
     columns, pairs = np.empty(room, np.int32), np.empty(room, np.int32)
     sums, minus = np.empty(factors.size, np.int32), np.empty(factors.size, np.float32)
     for n in range(x.shape[0]):
-        count = 0
         whole = whole_numbers(x[n], scale, q)
-        if whole:
-            count = compress(numbers, columns, pairs, count)
+        count = compress(numbers, columns, pairs, NONE) if whole else NONE
         hidden(columns[:count], pairs[:count], W, factors, minus_b, sums, minus, z[n])
         counts[n] = count if whole else -1
 
@@ -111,14 +110,12 @@ def compress_pixels_kernel(x, scale, columns, pairs, starts, counts):
     """Write what of `x` `pixels_kernel` multiplies, one sample after the other, and where."""
     q = np.zeros(x.shape[1] + x.shape[1] % 2, np.int16)
     numbers = q.view(np.int32)
-    k = 0
+    starts[0] = 0
     for n in range(x.shape[0]):
-        starts[n] = k
+        k = starts[n]
         whole = whole_numbers(x[n], scale, q)
-        if whole:
-            k = compress(numbers, columns, pairs, k)
-        counts[n] = k - starts[n] if whole else -1
-    starts[x.shape[0]] = k
+        starts[n + 1] = compress(numbers, columns, pairs, k) if whole else k
+        counts[n] = starts[n + 1] - k if whole else -1
 
 
 @jit

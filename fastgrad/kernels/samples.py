@@ -77,26 +77,28 @@ def samples_kernel(starts, columns, values, W1, b1, W2, b2, V, t, reach, start, 
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
     for k in range(last.shape[0]):
         pack(W2, b2, k, last[k])
-    a = np.empty((min(TOGETHER, stop - start), -(-H // WIDTH), WIDTH))
+    panels = -(-H // WIDTH)
+    a = np.empty((min(TOGETHER, stop - start), panels * WIDTH))
     slope, p = np.empty(H), np.empty(C)
-    scores = np.empty((last.shape[0], WIDTH))
+    scores = np.empty(last.shape[0] * WIDTH)
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
     for low in range(start, stop, TOGETHER):
         high = min(low + TOGETHER, stop)
-        for k in range(a.shape[1]):
+        for k in range(panels):
             pack(W1, b1, k, panel)
             for n in range(low, high):
                 mine = slice(starts[n], starts[n + 1])
-                multiply_panel(columns[mine], values[mine], panel, a[n - low, k])
+                sums = a[n - low, k * WIDTH : (k + 1) * WIDTH]
+                multiply_panel(columns[mine], values[mine], panel, sums)
         for n in range(low, high):
             row = state[n - start]
             z = row[at + 2 * C : at + 2 * C + H + 1]
-            hidden_units(a[n - low].reshape(-1)[:H], z, slope)
+            hidden_units(a[n - low, :H], z, slope)
             z[H] = 1.0
             for k in range(last.shape[0]):
-                multiply_panel(every, z, last[k], scores[k])
-            softmax(scores.reshape(-1)[:C], p)
+                multiply_panel(every, z, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
+            softmax(scores[:C], p)
             label = t[n]
             r = p[label] / (p[label] + TINY)
             if reach[0] > 0.0:

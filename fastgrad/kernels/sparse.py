@@ -16,18 +16,15 @@ def compress_kernel(X, columns, values):
     all entries, and for what `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
-    starts = np.empty(samples + 1, np.int64)
-    k = 0
+    starts = np.zeros(samples + 1, np.int64)
     for n in range(samples):
         row = X[n]
-        starts[n] = k
-        k = nonzero(row, columns, k)
-        for entry in range(starts[n], k):
-            values[entry] = row[columns[entry]]
-        columns[k] = features
-        values[k] = 1.0
-        k += 1
-    starts[samples] = k
+        stop = nonzero(row, columns, starts[n])
+        for k in range(starts[n], stop):
+            values[k] = row[columns[k]]
+        columns[stop] = features
+        values[stop] = 1.0
+        starts[n + 1] = stop + 1
     return starts
 
 

@@ -15,6 +15,7 @@ from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.kernels.forward import full_kernel
 from fastgrad.kernels.nonzero import TOGETHER
+from fastgrad.kernels.panels import largest_kernel
 from fastgrad.kernels.sparse import compress_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.stencils import CENTRAL
@@ -109,6 +110,12 @@ def compress(x: Array) -> Inputs:
     columns, values = columns[: starts[-1]], values[: starts[-1]]
     largest = float(max(values.max(), -values.min()))
     return Inputs((starts, columns, values), features, largest)
+
+
+def largest_size(numbers: Floats) -> float:
+    """Return ``max |numbers|`` of a contiguous array, NaN if it holds one."""
+    bits = np.int64(largest_kernel(numbers.reshape(-1).view(np.int64)))
+    return float(bits.view(float))
 
 
 def rows_of(A1: Floats, A2: Floats) -> Rows:
