@@ -6,7 +6,6 @@ sample; `IncrementalNetwork` is the second.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,9 @@ from fastgrad.kernels.samples import samples_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
+
+PACE = 0.27e-9
+"""Seconds in which a kernel reads one curve at one input."""
 
 
 class Samples(PlainArrays):
@@ -86,12 +88,15 @@ class _HiddenCurves:
         batch = (*self.inputs.entries, self.inputs.largest, self.state)
         rows_kernel(*batch, rows.start, rows.stop, out)
 
-    def seconds(self) -> Floats:
-        _, columns, _ = self.inputs.entries
-        # Every fourth tells enough.
-        entries = np.bincount(columns[::4], minlength=self.inputs.features + 1)
-        seconds: Floats = 4 * 0.27e-9 / 2 * curves_size(self.units) * entries.astype(float)
-        return seconds
+    def cost(self) -> float:
+        return PACE * self.units * len(self.inputs.entries[1])
+
+    def weights(self) -> Floats:
+        # Every fourth entry tells enough.
+        columns = self.inputs.entries[1][::4]
+        entries = np.bincount(columns, minlength=self.inputs.features + 1)
+        weights: Floats = 4 * PACE * self.units * entries.astype(float)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,11 @@ class _ScoreCurves:
     def partials(self, rows: range, out: Floats) -> None:
         last_rows_kernel(self.units, self.state, rows.start, rows.stop, out)
 
-    def seconds(self) -> Floats:
-        return np.full(self.units + 1, 0.27e-9 * len(self.state) * self.classes)
+    def cost(self) -> float:
+        return PACE * len(self.state) * self.classes * (self.units + 1)
+
+    def weights(self) -> Floats:
+        return np.full(self.units + 1, PACE * len(self.state) * self.classes)
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,10 @@ class _Direct:
         layer = (self.X, self.h, self.sigmoidal, *self.units, self.V, *self.output)
         direct_kernel(*layer, rows.start, rows.stop, out)
 
-    def seconds(self) -> Floats:
+    def cost(self) -> float:
+        return float(self.weights().sum())
+
+    def weights(self) -> Floats:
         entries: Floats = np.count_nonzero(self.X, axis=0).astype(float)
         return 20e-9 * self.V.size * entries
 
@@ -178,18 +189,13 @@ class IncrementalNetwork(PlainArrays):
             for k in np.flatnonzero(samples.reach == 0):
                 self._layers[k] = direct[k]
 
-    @functools.cached_property
-    def _seconds(self) -> Floats:
-        """About what each row costs, from the multiplications that are not by zero."""
-        return np.concatenate([layer.seconds() for layer in self._layers])
-
     def weights(self) -> Floats:
-        """Return about what each row costs."""
-        return self._seconds
+        """Return about what each row costs, from the multiplications that are not by zero."""
+        return np.concatenate([layer.weights() for layer in self._layers])
 
     def cost(self) -> Cost:
         """Return about what all rows cost; each block reads the whole state."""
-        seconds = float(self._seconds.sum())
+        seconds = sum(layer.cost() for layer in self._layers)
         return Cost(seconds, seconds, 1e-10 * self._bytes)
 
     def partials(self, block: range, out: Floats) -> None:
