@@ -11,6 +11,7 @@ import pytest
 
 from fastgrad import _scratch
 from fastgrad.kernels import curves, direct, forward, nonzero, panels, samples
+from fastgrad.objectives import incremental
 from fastgrad.objectives.network import compress, largest_size
 
 NO_JIT = """
@@ -118,18 +119,43 @@ def test_what_is_not_finite_shows_in_the_largest_input(wrong):
 
 
 @pytest.mark.parametrize("columns", [1, panels.WIDTH - 1, panels.WIDTH, 2 * panels.WIDTH + 1])
-def test_panels_multiply_as_the_matrix_does(rng, columns):
+@pytest.mark.parametrize("border", [0, 13, 30, 31])
+def test_panels_multiply_as_the_matrix_does(rng, columns, border):
     W, b = rng.normal(size=(30, columns)), rng.normal(size=columns)
     which = np.flatnonzero(rng.random(31) < 0.7)
     values, sums = rng.normal(size=len(which)), []
     for number in range(-(-columns // panels.WIDTH)):
-        panel, out = np.full((31, panels.WIDTH), np.nan), np.full(panels.WIDTH, np.nan)
-        panels.pack(W, b, number, panel)
-        multiply(which, values, panel, out)
+        out = np.zeros(panels.WIDTH)
+        for start, stop in ((0, border), (border, 31)):
+            mine = (start <= which) & (which < stop)
+            panel = np.full((stop - start, panels.WIDTH), np.nan)
+            panels.pack(W, b, number, start, stop, panel)
+            multiply(which[mine], values[mine], start, panel, out)
         sums.extend(out)
     expected = values @ np.vstack([W, b])[which]
     np.testing.assert_allclose(sums[:columns], expected, rtol=1e-13, atol=1e-13)
     assert not any(sums[columns:])
+
+
+@pytest.mark.parametrize("rows", [1, 5, 8])
+def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows):
+    net, (x, t) = make_net(), make_batch()
+    expected = net.numerical_gradient(x, t)
+    inputs = compress(x)
+    layers = [net.params[name] for name in ("W1", "b1", "W2", "b2")]
+    monkeypatch.setattr(panels, "ROWS", rows)
+    monkeypatch.setattr(samples, "ROWS", rows)
+    monkeypatch.setattr(curves, "ROWS", rows)
+    monkeypatch.setattr(incremental, "samples_kernel", samples.samples_kernel.py_func)
+    monkeypatch.setattr(incremental, "rows_kernel", curves.rows_kernel.py_func)
+    first = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
+    state = np.full(first.size, np.nan)
+    first.partials(range(first.items), state)
+    second = incremental.IncrementalNetwork(first, state)
+    gradient = np.full(second.size, np.nan)
+    second.partials(range(second.items), gradient)
+    for name, part in second.rows.unpack(gradient).items():
+        np.testing.assert_allclose(part, expected[name], rtol=1e-12, atol=1e-15)
 
 
 def test_the_largest_size_of_numbers():
@@ -140,13 +166,13 @@ def test_the_largest_size_of_numbers():
 
 
 @numba.njit
-def multiply(which, values, panel, out):
-    panels.multiply_panel(which, values, panel, out)
+def multiply(which, values, start, panel, out):
+    panels.multiply_panel(which, values, start, panel, out)
 
 
 @numba.njit
-def spread(which, values, curves, factor, scale, panel):
-    panels.spread_curves(which, values, curves, factor, scale, panel)
+def spread(which, values, curves, factor, scale, start, panel):
+    panels.spread_curves(which, values, curves, factor, scale, start, panel)
 
 
 @pytest.mark.parametrize("call", [spread, panels.spread_curves])
@@ -157,5 +183,5 @@ def test_curves_are_read_at_every_input(rng, call, count):
     expected = panel.copy()
     for i, x in zip(which, values, strict=True):
         expected[i] += 0.3 * x * (c[0] + (0.7 * x) ** 2 * c[1])
-    call(which, values, c.reshape(-1), 0.3, 0.7, panel)
+    call(which + 5, values, c.reshape(-1), 0.3, 0.7, 5, panel)
     np.testing.assert_allclose(panel, expected, rtol=1e-13, atol=1e-13)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
-from fastgrad.kernels.panels import WIDTH, spread_curves
+from fastgrad.kernels.panels import ROWS, WIDTH, places, spread_curves
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
 LOW = 0.5 - 0.25 * np.sqrt(2.0)
@@ -110,18 +110,6 @@ def curves_size(units):
 
 
 @jit
-def place(columns, low, high, column):
-    """Return where `column` is or would be in a part of `columns` that is in order."""
-    while low < high:  # np.searchsorted takes a second to compile
-        middle = (low + high) // 2
-        if columns[middle] < column:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@jit
 def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
 
@@ -131,20 +119,23 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     samples = starts.size - 1
     units = out.shape[1]
     first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
-    for n in range(samples):
-        first[n] = place(columns, starts[n], starts[n + 1], start)
-        last[n] = place(columns, first[n], starts[n + 1], stop)
-    # Rows before `start` are there for their numbers only: they are never touched.
-    panel = np.empty((stop, WIDTH))
-    for k in range(-(-units // WIDTH)):
-        panel[start:] = 0.0
-        for n in range(samples):
-            mine = slice(first[n], last[n])
-            c = state[n, 2 * WIDTH * k : 2 * WIDTH * (k + 1)]
-            spread_curves(columns[mine], values[mine], c, 1.0 / samples, 1.0 / largest, panel)
-        for i in range(start, stop):
-            for j in range(min(WIDTH, units - WIDTH * k)):
-                out[i - start, WIDTH * k + j] = panel[i, j]
+    panel = np.empty((min(ROWS, stop - start), WIDTH))
+    places(columns, starts, 0, samples, start, last)
+    for low in range(start, stop, ROWS):
+        high = min(low + ROWS, stop)
+        first[:] = last
+        places(columns, starts, 0, samples, high, last)
+        for k in range(-(-units // WIDTH)):
+            panel[:] = 0.0
+            for n in range(samples):
+                mine = slice(first[n], last[n])
+                c = state[n, 2 * WIDTH * k : 2 * WIDTH * (k + 1)]
+                spread_curves(
+                    columns[mine], values[mine], c, 1.0 / samples, 1.0 / largest, low, panel
+                )
+            for i in range(low, high):
+                for j in range(min(WIDTH, units - WIDTH * k)):
+                    out[i - start, WIDTH * k + j] = panel[i - low, j]
 
 
 @jit

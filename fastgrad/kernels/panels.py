@@ -23,6 +23,9 @@ WIDTH = 4 * REGISTERS
 MAGNITUDE = np.int64(2**63 - 1)
 """The bits of a float64 but its sign."""
 
+ROWS = 1600
+"""Inputs of a panel: 256 kB, half of a usual second-level cache."""
+
 _REGISTER = ir.VectorType(DOUBLE, 4)
 
 
@@ -41,78 +44,99 @@ def largest_kernel(bits):
 
 
 @jit
-def pack(W, b, number, panel):
-    """Write the columns of ``[W; b]`` (D+1, H) that panel `number` holds to `panel` (D+1, WIDTH).
+def place(columns, low, high, column):
+    """Return where `column` is or would be in a part of `columns` that is in order."""
+    while low < high:  # np.searchsorted takes a second to compile
+        middle = (low + high) // 2
+        if columns[middle] < column:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def places(columns, starts, low, high, row, out):
+    """Write where `row` is or would be in samples `low` to `high`, one by one."""
+    for n in range(low, high):
+        out[n - low] = place(columns, starts[n], starts[n + 1], row)
+
+
+@jit
+def pack(W, b, number, start, stop, panel):
+    """Write rows `start` to `stop` of ``[W; b]`` (D+1, H), of the units of panel `number`.
 
     Zeros stand for units that the last one lacks.
     """
-    D, H = W.shape
     first = number * WIDTH
-    units = min(WIDTH, H - first)
-    for i in range(D):
+    units = min(WIDTH, W.shape[1] - first)
+    for i in range(start, stop):
+        row = W[i] if i < W.shape[0] else b
         for j in range(units):
-            panel[i, j] = W[i, first + j]
+            panel[i - start, j] = row[first + j]
         for j in range(units, WIDTH):
-            panel[i, j] = 0.0
-    for j in range(WIDTH):
-        panel[D, j] = b[first + j] if j < units else 0.0
+            panel[i - start, j] = 0.0
 
 
-def multiply_panel(columns, values, panel, out):
-    """Write ``sum_k values[k] panel[columns[k]]`` to `out` (WIDTH)."""
-    out[:] = values @ panel[columns]
+def multiply_panel(columns, values, start, panel, out):
+    """Add ``sum_k values[k] panel[columns[k] - start]`` to `out` (WIDTH)."""
+    out += values @ panel[columns - start]
 
 
 @overload(multiply_panel)
-def _compiled(columns, values, panel, out):
-    return lambda columns, values, panel, out: _multiply_panel(columns, values, panel, out)
-
-
-@intrinsic
-def _multiply_panel(_, columns, values, panel, out):
-    def emit(context, builder, signature, arguments):
-        chosen, x, rows, sums = (
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args, arguments, strict=True)
-        )
-
-        def add(k, sums):
-            value = everywhere(builder, builder.load(builder.gep(x.data, [k])), 4)
-            row = _row(builder, rows.data, builder.load(builder.gep(chosen.data, [k])))
-            return [
-                _fma(builder, value, load(builder, row, r, 8), old) for r, old in enumerate(sums)
-            ]
-
-        nothing = [ir.Constant(_REGISTER, None)] * REGISTERS
-        results = loop(builder, builder.extract_value(chosen.shape, 0), nothing, add)
-        store(builder, results, _row(builder, sums.data, INT64(0)), 8)
-        return context.get_dummy_value()
-
-    return types.void(columns, values, panel, out), emit
-
-
-def spread_curves(columns, values, curves, factor, scale, panel):
-    """Add ``factor x (c0 + (x scale)² c1)`` to ``panel[columns[k]]``, x = values[k], for all k.
-
-    `curves` is c0 (WIDTH) and c1 (WIDTH); no column stands there twice.
-    """
-    x = values[:, np.newaxis]
-    panel[columns] += factor * x * (curves[:WIDTH] + (x * scale) ** 2 * curves[WIDTH:])
-
-
-@overload(spread_curves)
-def _compiled_spread(columns, values, curves, factor, scale, panel):
-    return lambda columns, values, curves, factor, scale, panel: _spread_curves(
-        columns, values, curves, factor, scale, panel
+def _compiled(columns, values, start, panel, out):
+    return lambda columns, values, start, panel, out: _multiply_panel(
+        columns, values, start, panel, out
     )
 
 
 @intrinsic
-def _spread_curves(_, columns, values, curves, factor, scale, panel):
+def _multiply_panel(_, columns, values, start, panel, out):
+    def emit(context, builder, signature, arguments):
+        chosen, x, rows, sums = (
+            context.make_array(signature.args[k])(context, builder, arguments[k])
+            for k in (0, 1, 3, 4)
+        )
+
+        def add(k, sums):
+            value = everywhere(builder, builder.load(builder.gep(x.data, [k])), 4)
+            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), arguments[2])
+            row = _row(builder, rows.data, number)
+            return [
+                _fma(builder, value, load(builder, row, r, 8), old) for r, old in enumerate(sums)
+            ]
+
+        place = _row(builder, sums.data, INT64(0))
+        before = [load(builder, place, r, 8) for r in range(REGISTERS)]
+        results = loop(builder, builder.extract_value(chosen.shape, 0), before, add)
+        store(builder, results, place, 8)
+        return context.get_dummy_value()
+
+    return types.void(columns, values, start, panel, out), emit
+
+
+def spread_curves(columns, values, curves, factor, scale, start, panel):
+    """Add ``factor x (c0 + (x scale)² c1)`` to ``panel[columns[k] - start]``, x = values[k].
+
+    `curves` is c0 (WIDTH) and c1 (WIDTH); no column stands there twice.
+    """
+    x = values[:, np.newaxis]
+    panel[columns - start] += factor * x * (curves[:WIDTH] + (x * scale) ** 2 * curves[WIDTH:])
+
+
+@overload(spread_curves)
+def _compiled_spread(columns, values, curves, factor, scale, start, panel):
+    return lambda columns, values, curves, factor, scale, start, panel: _spread_curves(
+        columns, values, curves, factor, scale, start, panel
+    )
+
+
+@intrinsic
+def _spread_curves(_, columns, values, curves, factor, scale, start, panel):
     def emit(context, builder, signature, arguments):
         chosen, x, c, rows = (
             context.make_array(signature.args[k])(context, builder, arguments[k])
-            for k in (0, 1, 2, 5)
+            for k in (0, 1, 2, 6)
         )
         factor, scale = arguments[3:5]
         factors = everywhere(builder, factor, 4)
@@ -129,7 +153,8 @@ def _spread_curves(_, columns, values, curves, factor, scale, panel):
             scaled = builder.fmul(value, scale)
             cube = builder.fmul(value, builder.fmul(scaled, scaled))
             value, cube = (everywhere(builder, number, 4) for number in (value, cube))
-            row = _row(builder, rows.data, builder.load(builder.gep(chosen.data, [k])))
+            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), arguments[5])
+            row = _row(builder, rows.data, number)
             old = [load(builder, row, r, 8) for r in range(REGISTERS)]
             old = [_fma(builder, value, *terms) for terms in zip(c0, old, strict=True)]
             store(
@@ -143,7 +168,7 @@ def _spread_curves(_, columns, values, curves, factor, scale, panel):
         loop(builder, builder.extract_value(chosen.shape, 0), [], add)
         return context.get_dummy_value()
 
-    return types.void(columns, values, curves, factor, scale, panel), emit
+    return types.void(columns, values, curves, factor, scale, start, panel), emit
 
 
 def _row(builder, data, number):

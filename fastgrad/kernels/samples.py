@@ -19,7 +19,7 @@ import numpy as np
 from fastgrad._jit import jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
-from fastgrad.kernels.panels import WIDTH, multiply_panel, pack
+from fastgrad.kernels.panels import ROWS, WIDTH, multiply_panel, pack, places
 
 TOGETHER = 256
 """Samples that pass one panel after the other."""
@@ -73,31 +73,39 @@ def samples_kernel(starts, columns, values, W1, b1, W2, b2, V, t, reach, start, 
     """
     D, H, C = W1.shape[0], W1.shape[1], W2.shape[1]
     every = np.arange(H + 1)
-    panel = np.empty((D + 1, WIDTH))
+    panel = np.empty((min(ROWS, D + 1), WIDTH))
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
     for k in range(last.shape[0]):
-        pack(W2, b2, k, last[k])
-    panels = -(-H // WIDTH)
-    a = np.empty((min(TOGETHER, stop - start), panels * WIDTH))
+        pack(W2, b2, k, 0, H + 1, last[k])
+    together = min(TOGETHER, stop - start)
+    a = np.empty((together, -(-H // WIDTH) * WIDTH))
+    begin, end = np.empty(together, np.int64), np.empty(together, np.int64)
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty(last.shape[0] * WIDTH)
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
     for low in range(start, stop, TOGETHER):
         high = min(low + TOGETHER, stop)
-        for k in range(panels):
-            pack(W1, b1, k, panel)
-            for n in range(low, high):
-                mine = slice(starts[n], starts[n + 1])
-                sums = a[n - low, k * WIDTH : (k + 1) * WIDTH]
-                multiply_panel(columns[mine], values[mine], panel, sums)
+        a[:] = 0.0
+        places(columns, starts, low, high, 0, end)
+        for above in range(0, D + 1, ROWS):
+            below = min(above + ROWS, D + 1)
+            begin[:] = end
+            places(columns, starts, low, high, below, end)
+            for k in range(0, a.shape[1], WIDTH):
+                pack(W1, b1, k // WIDTH, above, below, panel)
+                for n in range(low, high):
+                    mine = slice(begin[n - low], end[n - low])
+                    sums = a[n - low, k : k + WIDTH]
+                    multiply_panel(columns[mine], values[mine], above, panel, sums)
         for n in range(low, high):
             row = state[n - start]
             z = row[at + 2 * C : at + 2 * C + H + 1]
             hidden_units(a[n - low, :H], z, slope)
             z[H] = 1.0
+            scores[:] = 0.0
             for k in range(last.shape[0]):
-                multiply_panel(every, z, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
+                multiply_panel(every, z, 0, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
             softmax(scores[:C], p)
             label = t[n]
             r = p[label] / (p[label] + TINY)
