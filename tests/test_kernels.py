@@ -58,6 +58,7 @@ def test_one_specialisation_of_each_kernel(make_net, make_batch):
             net.numerical_gradient(np.asfortranarray(x), t.astype(np.uint8), h=h, method=method)
             net.numerical_gradient(x.astype(np.float32), np.eye(4)[t], h=h, method=method)
     for kernel in (
+        samples.first_layer_kernel,
         samples.samples_kernel,
         curves.rows_kernel,
         curves.last_rows_kernel,
@@ -146,7 +147,8 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
     monkeypatch.setattr(panels, "ROWS", rows)
     monkeypatch.setattr(samples, "ROWS", rows)
     monkeypatch.setattr(curves, "ROWS", rows)
-    monkeypatch.setattr(incremental, "samples_kernel", samples.samples_kernel.py_func)
+    monkeypatch.setattr(incremental, "TOGETHER", 4)
+    monkeypatch.setattr(incremental, "first_layer_kernel", samples.first_layer_kernel.py_func)
     monkeypatch.setattr(incremental, "rows_kernel", curves.rows_kernel.py_func)
     first = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
     state = np.full(first.size, np.nan)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastgrad._jit import jit
-from fastgrad.kernels.panels import ROWS, WIDTH, places, spread_curves
+from fastgrad.kernels.panels import ROWS, TOP, WIDTH, places, spread_curves
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
 LOW = 0.5 - 0.25 * np.sqrt(2.0)
@@ -56,11 +56,13 @@ def score_moments(p, label, out):
     for c in range(p.size):
         if c != label:
             others += p[c]
-    for k, factor in enumerate((1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0)):
-        for c in range(p.size):
-            out[k, c] = factor * p[c]
+    for c in range(p.size):
         # Raising the label's score lowers all the others against it.
-        out[k, label] = factor * others * (-1.0 if k % 2 == 0 else 1.0)
+        even, odd = (others, -others) if c == label else (p[c], p[c])
+        out[0, c] = odd
+        out[1, c] = even * (1.0 / 2.0)
+        out[2, c] = odd * (1.0 / 6.0)
+        out[3, c] = even * (1.0 / 24.0)
 
 
 @jit
@@ -120,11 +122,10 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     units = out.shape[1]
     first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, stop - start), WIDTH))
-    places(columns, starts, 0, samples, start, last)
+    places(columns, starts, TOP, samples, start, first, last)
     for low in range(start, stop, ROWS):
         high = min(low + ROWS, stop)
-        first[:] = last
-        places(columns, starts, 0, samples, high, last)
+        places(columns, starts, TOP, samples, high, first, last)
         for k in range(-(-units // WIDTH)):
             panel[:] = 0.0
             for n in range(samples):

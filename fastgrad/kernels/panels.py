@@ -26,6 +26,9 @@ MAGNITUDE = np.int64(2**63 - 1)
 ROWS = 1600
 """Inputs of a panel: 256 kB, half of a usual second-level cache."""
 
+TOP = np.int64(0)
+"""The first row; numba compiles a function once more for the literal 0."""
+
 _REGISTER = ir.VectorType(DOUBLE, 4)
 
 
@@ -56,9 +59,10 @@ def place(columns, low, high, column):
 
 
 @jit
-def places(columns, starts, low, high, row, out):
-    """Write where `row` is or would be in samples `low` to `high`, one by one."""
+def places(columns, starts, low, high, row, before, out):
+    """Write where `row` is or would be in samples `low` to `high`; what `out` was, to `before`."""
     for n in range(low, high):
+        before[n - low] = out[n - low]  # numba takes seconds to compile before[:] = out
         out[n - low] = place(columns, starts[n], starts[n + 1], row)
 
 
@@ -70,12 +74,14 @@ def pack(W, b, number, start, stop, panel):
     """
     first = number * WIDTH
     units = min(WIDTH, W.shape[1] - first)
-    for i in range(start, stop):
-        row = W[i] if i < W.shape[0] else b
+    for i in range(start, min(stop, W.shape[0])):
         for j in range(units):
-            panel[i - start, j] = row[first + j]
+            panel[i - start, j] = W[i, first + j]
         for j in range(units, WIDTH):
             panel[i - start, j] = 0.0
+    if start <= W.shape[0] < stop:
+        for j in range(WIDTH):
+            panel[W.shape[0] - start, j] = b[first + j] if j < units else 0.0
 
 
 def multiply_panel(columns, values, start, panel, out):

@@ -85,16 +85,15 @@ def hidden(columns, pairs, W, factors, minus_b, sums, minus, z):
 
 
 @jit
-def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
+def pixels_kernel(x, scale, q, numbers, W, factors, minus_b, z, counts):
     """Write the outputs of the hidden units for each sample to `z` (N, H), float32.
 
     Parameters: the inputs `x` (N, D), float32, and the `scale` that makes whole numbers of them;
-    the weights `W`, laid out for `multiply_pairs`, and the `factors` that make pre-activations of
-    sums, with the sign changed as in `minus_b`. `counts` (N,) gets the number of pairs of inputs
-    that are not both zero, and -1 where a sample is not of whole numbers.
+    room for one sample's, see `fastgrad.objectives.images.room_for_one`; the weights `W`, laid out
+    for `multiply_pairs`, and the `factors` that make pre-activations of sums, with the sign changed
+    as in `minus_b`. `counts` (N,) gets the number of pairs of inputs that are not both zero, and -1
+    where a sample is not of whole numbers.
     """
-    q = np.zeros(2 * W.shape[0], np.int16)
-    numbers = q.view(np.int32)
     room = numbers.size + TOGETHER
     columns, pairs = np.empty(room, np.int32), np.empty(room, np.int32)
     sums, minus = np.empty(factors.size, np.int32), np.empty(factors.size, np.float32)
@@ -106,10 +105,8 @@ def pixels_kernel(x, scale, W, factors, minus_b, z, counts):
 
 
 @jit
-def compress_pixels_kernel(x, scale, columns, pairs, starts, counts):
+def compress_pixels_kernel(x, scale, q, numbers, columns, pairs, starts, counts):
     """Write what of `x` `pixels_kernel` multiplies, one sample after the other, and where."""
-    q = np.zeros(x.shape[1] + x.shape[1] % 2, np.int16)
-    numbers = q.view(np.int32)
     starts[0] = 0
     for n in range(x.shape[0]):
         k = starts[n]

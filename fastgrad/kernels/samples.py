@@ -19,10 +19,7 @@ import numpy as np
 from fastgrad._jit import jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
-from fastgrad.kernels.panels import ROWS, WIDTH, multiply_panel, pack, places
-
-TOGETHER = 256
-"""Samples that pass one panel after the other."""
+from fastgrad.kernels.panels import ROWS, TOP, WIDTH, multiply_panel, pack, places
 
 
 @jit
@@ -65,54 +62,55 @@ def in_panels(c, out):
 
 
 @jit
-def samples_kernel(starts, columns, values, W1, b1, W2, b2, V, t, reach, start, stop, state):
-    """Write the rows of samples `start` to `stop` to `state`.
+def first_layer_kernel(starts, columns, values, W1, b1, start, stop, a):
+    """Write the pre-activations of samples `start` to `stop` to `a`, with room for whole panels."""
+    begin, end = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
+    panel = np.empty((min(ROWS, W1.shape[0] + 1), WIDTH))
+    for n in range(start, stop):
+        a[n - start] = 0.0
+        end[n - start] = starts[n]
+    for above in range(0, W1.shape[0] + 1, ROWS):
+        below = min(above + ROWS, W1.shape[0] + 1)
+        places(columns, starts, start, stop, below, begin, end)
+        for k in range(a.shape[1] // WIDTH):
+            pack(W1, b1, k, above, below, panel)
+            for n in range(stop - start):
+                mine = slice(begin[n], end[n])
+                sums = a[n, k * WIDTH : (k + 1) * WIDTH]
+                multiply_panel(columns[mine], values[mine], above, panel, sums)
+
+
+@jit
+def samples_kernel(a, W2, b2, V, t, reach, state):
+    """Write the rows of some samples, with pre-activations `a` and labels `t`, to `state`.
 
     `V` is W2 transposed. ``reach`` holds the largest shift of a pre-activation and of a score; the
     curves of a layer are left out where it is 0.
     """
-    D, H, C = W1.shape[0], W1.shape[1], W2.shape[1]
+    H, C = W2.shape
     every = np.arange(H + 1)
-    panel = np.empty((min(ROWS, D + 1), WIDTH))
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
     for k in range(last.shape[0]):
-        pack(W2, b2, k, 0, H + 1, last[k])
-    together = min(TOGETHER, stop - start)
-    a = np.empty((together, -(-H // WIDTH) * WIDTH))
-    begin, end = np.empty(together, np.int64), np.empty(together, np.int64)
+        pack(W2, b2, k, TOP, H + 1, last[k])
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty(last.shape[0] * WIDTH)
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
-    for low in range(start, stop, TOGETHER):
-        high = min(low + TOGETHER, stop)
-        a[:] = 0.0
-        places(columns, starts, low, high, 0, end)
-        for above in range(0, D + 1, ROWS):
-            below = min(above + ROWS, D + 1)
-            begin[:] = end
-            places(columns, starts, low, high, below, end)
-            for k in range(0, a.shape[1], WIDTH):
-                pack(W1, b1, k // WIDTH, above, below, panel)
-                for n in range(low, high):
-                    mine = slice(begin[n - low], end[n - low])
-                    sums = a[n - low, k : k + WIDTH]
-                    multiply_panel(columns[mine], values[mine], above, panel, sums)
-        for n in range(low, high):
-            row = state[n - start]
-            z = row[at + 2 * C : at + 2 * C + H + 1]
-            hidden_units(a[n - low, :H], z, slope)
-            z[H] = 1.0
-            scores[:] = 0.0
-            for k in range(last.shape[0]):
-                multiply_panel(every, z, 0, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
-            softmax(scores[:C], p)
-            label = t[n]
-            r = p[label] / (p[label] + TINY)
-            if reach[0] > 0.0:
-                unit_moments(p, label, V, M)
-                curves(True, z, slope, r, M, reach[0], c)
-                in_panels(c, row)
-            if reach[1] > 0.0:
-                score_moments(p, label, M)
-                curves(False, p, p, r, M, reach[1], row[at : at + 2 * C])
+    for n in range(t.size):
+        row = state[n]
+        z = row[at + 2 * C : at + 2 * C + H + 1]
+        hidden_units(a[n, :H], z, slope)
+        z[H] = 1.0
+        scores[:] = 0.0
+        for k in range(last.shape[0]):
+            multiply_panel(every, z, TOP, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
+        softmax(scores[:C], p)
+        label = t[n]
+        r = p[label] / (p[label] + TINY)
+        if reach[0] > 0.0:
+            unit_moments(p, label, V, M)
+            curves(True, z, slope, r, M, reach[0], c)
+            in_panels(c, row)
+        if reach[1] > 0.0:
+            score_moments(p, label, M)
+            curves(False, p, p, r, M, reach[1], row[at : at + 2 * C])

@@ -64,6 +64,12 @@ def plain(x: Array) -> Array:
     return np.require(x, np.float32, ("C", "W"))
 
 
+def room_for_one(features: int) -> tuple[Array, Array]:
+    """Return zeros for so many whole numbers, of int16, and a view of them in pairs."""
+    q = np.zeros(features + features % 2, np.int16)
+    return q, q.view(np.int32)
+
+
 def scale_of(x: Array) -> np.float32:
     """Return by what inputs are multiplied to be whole numbers: up to 1, they are 255ths."""
     return np.float32(MOST if x[:PART].max() <= 1 else 1)
@@ -73,5 +79,6 @@ def _compressed(x: Array, scale: np.float32) -> Part:
     room = len(x) * -(-x.shape[1] // 2) + TOGETHER
     columns, pairs = (scratch(name, room, np.int32) for name in ("columns of pairs", "pairs"))
     starts, counts = np.empty(len(x) + 1, np.int64), np.empty(len(x), np.int64)
-    compress_pixels_kernel(plain(x), scale, columns, pairs, starts, counts)
+    one = room_for_one(x.shape[1])
+    compress_pixels_kernel(plain(x), scale, *one, columns, pairs, starts, counts)
     return Part(columns[: starts[-1]].copy(), pairs[: starts[-1]].copy(), starts, counts)

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.samples import samples_kernel
+from fastgrad.kernels.panels import WIDTH
+from fastgrad.kernels.samples import first_layer_kernel, samples_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
+
+TOGETHER = 256
+"""Samples that pass one panel of the first layer after the other."""
 
 PACE = 0.27e-9
 """Seconds in which a kernel reads one curve at one input."""
@@ -72,8 +77,15 @@ class Samples(PlainArrays):
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
-        network = (*self.inputs.entries, *self.layers, self.V, self.t, self.reach)
-        samples_kernel(*network, block.start, block.stop, out.reshape(-1, self.width))
+        W1, b1, W2, b2 = self.layers
+        state = out.reshape(-1, self.width)
+        room = -(-len(b1) // WIDTH) * WIDTH
+        for start in range(block.start, block.stop, TOGETHER):
+            stop = min(start + TOGETHER, block.stop)
+            a = scratch("pre-activations", (stop - start) * room).reshape(-1, room)
+            first_layer_kernel(*self.inputs.entries, W1, b1, start, stop, a)
+            rows = state[start - block.start : stop - block.start]
+            samples_kernel(a, W2, b2, self.V, self.t[start:stop], self.reach, rows)
 
 
 @dataclass(frozen=True)

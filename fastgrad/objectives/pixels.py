@@ -21,8 +21,13 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats
 from fastgrad.kernels.pairs import UNITS
-from fastgrad.kernels.pixels import MOST, SIGMOID_OFF, compressed_kernel, pixels_kernel
-from fastgrad.objectives.images import Part, plain
+from fastgrad.kernels.pixels import (
+    MOST,
+    SIGMOID_OFF,
+    compressed_kernel,
+    pixels_kernel,
+)
+from fastgrad.objectives.images import Part, plain, room_for_one
 from fastgrad.objectives.singles import g
 
 HIGHEST_WEIGHT = 2**15 - 1
@@ -75,7 +80,8 @@ class Pixels:
         z = np.empty((len(x), self._units), np.float32)
         if part is None:
             counts = np.empty(len(x), np.int64)
-            pixels_kernel(plain(x), self._scale, *self._layer, z, counts)
+            one = room_for_one(x.shape[1])
+            pixels_kernel(plain(x), self._scale, *one, *self._layer, z, counts)
         else:
             counts = part.counts
             compressed_kernel(part.columns, part.pairs, part.starts, *self._layer, z)
