@@ -1,7 +1,7 @@
 """Where blocks run: here, on threads, in processes, or on any backend that joblib knows.
 
-joblib is imported when work is first sent beyond this process: it would double the time of ``import
-fastgrad``.
+joblib is imported when work first goes to a backend of its own: it would double the time of
+``import fastgrad``.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def partition(items: range, blocks: int) -> list[range]:
 
 
 def taper(items: range, workers: int, least: int, most: int) -> list[range]:
-    """Return contiguous blocks that get shorter, so that all workers finish together.
+    """Return contiguous blocks in rounds, so that all workers finish together.
 
     In each round all workers get an equal share of half of what is left, and in the last one of
     all of it: factoring (S. F. Hummel, E. Schonberg, L. E. Flynn, Communications of the ACM 35/8

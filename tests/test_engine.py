@@ -104,6 +104,7 @@ def test_an_interrupt_of_the_caller_at_work_is_raised_at_once():
         time.sleep(0.01)
     others[0].join(30)  # it ends: the next call gets another
     assert rest == []
+    assert list(_threads.results(2, [(abs, (-1,))] * 3)) == [1, 1, 1]
 
 
 def test_an_error_on_threads_does_not_stop_the_work_of_other_callers():

@@ -14,7 +14,7 @@ from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
 from fastgrad._jit import jit
-from fastgrad.kernels.registers import BYTE, INT64, everywhere, registers
+from fastgrad.kernels.registers import BYTE, INT64, arrays, everywhere, registers
 
 TOGETHER = 8
 
@@ -53,10 +53,8 @@ def _compiled(row, start, columns, k, places):
 @intrinsic
 def _eight(_, row, start, columns, k, places):
     def emit(context, builder, signature, arguments):
-        numbers, table, out = (
-            context.make_array(signature.args[k])(context, builder, arguments[k]).data
-            for k in (0, 4, 2)
-        )
+        found_in = arrays(context, builder, signature, arguments, 0, 2, 4)
+        numbers, out, table = (array.data for array in found_in)
         first, at = arguments[1], arguments[3]
         kind = ir.VectorType(numbers.type.pointee, TOGETHER)
         place = builder.bitcast(builder.gep(numbers, [first]), kind.as_pointer())

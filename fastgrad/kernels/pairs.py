@@ -14,7 +14,16 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
-from fastgrad.kernels.registers import INT32, INT64, everywhere, load, loop, registers, store
+from fastgrad.kernels.registers import (
+    INT32,
+    INT64,
+    arrays,
+    everywhere,
+    load,
+    loop,
+    registers,
+    store,
+)
 
 REGISTERS = 4
 UNITS = 8 * REGISTERS
@@ -42,9 +51,7 @@ def _compiled(columns, pairs, W, first, out):
 @intrinsic
 def _multiply_pairs(_, columns, pairs, W, first, out):
     def emit(context, builder, signature, values):
-        chosen, x, weights, sums = (
-            context.make_array(signature.args[k])(context, builder, values[k]) for k in (0, 1, 2, 4)
-        )
+        chosen, x, weights, sums = arrays(context, builder, signature, values, 0, 1, 2, 4)
         count = builder.extract_value(chosen.shape, 0)
         stride = builder.extract_value(weights.strides, 0)
         four_bytes = builder.mul(values[3], INT64(4))  # two numbers, or a sum, of each unit

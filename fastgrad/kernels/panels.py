@@ -14,7 +14,16 @@ from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
 from fastgrad._jit import jit
-from fastgrad.kernels.registers import DOUBLE, INT64, everywhere, load, loop, registers, store
+from fastgrad.kernels.registers import (
+    DOUBLE,
+    INT64,
+    arrays,
+    everywhere,
+    load,
+    loop,
+    registers,
+    store,
+)
 
 REGISTERS = 5
 WIDTH = 4 * REGISTERS
@@ -99,10 +108,7 @@ def _compiled(columns, values, start, panel, out):
 @intrinsic
 def _multiply_panel(_, columns, values, start, panel, out):
     def emit(context, builder, signature, arguments):
-        chosen, x, rows, sums = (
-            context.make_array(signature.args[k])(context, builder, arguments[k])
-            for k in (0, 1, 3, 4)
-        )
+        chosen, x, rows, sums = arrays(context, builder, signature, arguments, 0, 1, 3, 4)
 
         def add(k, sums):
             value = everywhere(builder, builder.load(builder.gep(x.data, [k])), 4)
@@ -140,10 +146,7 @@ def _compiled_spread(columns, values, curves, factor, scale, start, panel):
 @intrinsic
 def _spread_curves(_, columns, values, curves, factor, scale, start, panel):
     def emit(context, builder, signature, arguments):
-        chosen, x, c, rows = (
-            context.make_array(signature.args[k])(context, builder, arguments[k])
-            for k in (0, 1, 2, 6)
-        )
+        chosen, x, c, rows = arrays(context, builder, signature, arguments, 0, 1, 2, 6)
         factor, scale = arguments[3:5]
         factors = everywhere(builder, factor, 4)
         c0, c1 = (

@@ -7,6 +7,11 @@ from llvmlite import ir
 BYTE, INT32, INT64, DOUBLE = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.DoubleType()
 
 
+def arrays(context, builder, signature, arguments, *which):
+    """Return those of an intrinsic's arguments that are arrays, as numba sees them."""
+    return [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in which]
+
+
 def loop(builder, count, sums, body):
     """Emit ``for k in range(count): sums = body(k, sums)``; return what the sums end as."""
     before = builder.basic_block

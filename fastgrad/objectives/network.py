@@ -108,19 +108,13 @@ def compress(x: Array) -> Inputs:
     # Read-only and writable arrays are two types to numba, and so are the layouts.
     starts = compress_kernel(np.require(x, requirements=("C", "W")), columns, values)
     columns, values = columns[: starts[-1]], values[: starts[-1]]
-    largest = float(max(values.max(), -values.min()))
-    return Inputs((starts, columns, values), features, largest)
+    return Inputs((starts, columns, values), features, largest_size(values))
 
 
 def largest_size(numbers: Floats) -> float:
     """Return ``max |numbers|`` of a contiguous array, NaN if it holds one."""
     bits = np.int64(largest_kernel(numbers.reshape(-1).view(np.int64)))
     return float(bits.view(float))
-
-
-def rows_of(A1: Floats, A2: Floats) -> Rows:
-    """Return the rows of the layers `A1` and `A2`."""
-    return Rows(A1.shape[0] - 1, A1.shape[1], A2.shape[1])
 
 
 class FullNetwork(PlainArrays):
@@ -139,7 +133,7 @@ class FullNetwork(PlainArrays):
     """
 
     def __init__(self, A1: Floats, A2: Floats, inputs: Inputs, t: Integers, h: float) -> None:
-        self.rows = rows_of(A1, A2)
+        self.rows = Rows(A1.shape[0] - 1, A1.shape[1], A2.shape[1])
         self.items, self.size, self.span = self.rows.items, self.rows.size, self.rows.span
         self._A1, self._A2, self._t, self._h = A1, A2, t, h
         self._inputs = inputs.entries
