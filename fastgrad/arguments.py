@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,14 +33,9 @@ def compiled(f: object) -> bool:
     return dispatcher is not None and dispatcher.Dispatcher in type(f).__mro__
 
 
-def default_backend(f: object) -> Literal["threads", "processes"]:
-    """Return where `f` runs best in parallel: compiled code holds no lock."""
-    return "threads" if compiled(f) else "processes"
-
-
-def one_array(parameters: Parameters, batched: object) -> None:
-    """Refuse a structure of arrays where a batch of points has to be one array."""
-    if batched and not isinstance(parameters.x, np.ndarray):
+def one_array(parameters: Parameters) -> None:
+    """Refuse a structure of arrays, where a batch of points has to be one array."""
+    if not isinstance(parameters.x, np.ndarray):
         got = type(parameters.x).__name__
         raise TypeError(f"x must be one array where batched=True, got a {got}")
 

@@ -85,9 +85,10 @@ class ComplexSteps(Steps):
             for leaf, copy in zip(self._real, saved, strict=True):
                 leaf[...] = copy
 
-    def uniform(self, x: Array) -> bool:
-        """Tell whether all coordinates of an array share one step."""
-        return self.sizes.one is not None
+    @property
+    def one_step(self) -> float | None:
+        """The step of all coordinates, where they share one."""
+        return None if self.sizes.one is None else self._step
 
     def plan(self, parameters: Parameters, leaf: int, indices: range) -> Plan:
         """Return how far to go from these coordinates of a leaf, of x or of its complex copy."""

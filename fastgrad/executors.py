@@ -193,7 +193,7 @@ def _cores() -> int:
 SERIAL = Executor(1, None)
 
 
-def choose(workers: int | None, backend: str | None, *, default: str = "threads") -> Executor:
+def choose(workers: int | None, backend: str | None, *, compiled: bool = True) -> Executor:
     """Check what the caller asked for and return the executor.
 
     Parameters
@@ -203,9 +203,10 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         None takes what ``joblib.parallel_config`` says, and 1 outside of it.
     backend : str or None
         "threads", "processes" or the name of a joblib backend. None takes what
-        ``joblib.parallel_config`` says, and `default` outside of it.
-    default : str
-        "threads" or "processes".
+        ``joblib.parallel_config`` says, and outside of it threads for compiled code, which holds
+        no lock, and processes for any other.
+    compiled : bool, default True
+        Whether the work is compiled code.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def choose(workers: int | None, backend: str | None, *, default: str = "threads"
         _check_backend(backend)
     if workers == 1 or (workers is None and backend is None and not _ambient.configured()):
         return SERIAL
-    return _resolve(workers, backend, default)
+    return _resolve(workers, backend, THREADS if compiled else "processes")
 
 
 def _check_backend(backend: str) -> None:

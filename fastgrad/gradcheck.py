@@ -104,7 +104,8 @@ def check_gradient(
     check_tolerances(rtol, atol)
     executors.choose(workers, backend)
     parameters, formula = Parameters(x), named(stencil)
-    one_array(parameters, batched)
+    if batched:
+        one_array(parameters)
     steps = Steps(parameters, formula, h, bounds)
     given = parameters.matching(_value(gradient, parameters, args), "gradient")
     of_x = with_args(args, f)

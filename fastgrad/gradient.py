@@ -13,7 +13,7 @@ from fastgrad.arguments import (
     Kinds,
     by_steps,
     check,
-    default_backend,
+    compiled,
     one_array,
     point_by_point,
 )
@@ -182,10 +182,11 @@ def numerical_gradient(
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    executor = executors.choose(workers, backend, default=default_backend(f))
+    executor = executors.choose(workers, backend, compiled=compiled(f))
     parameters = Parameters(x)
     keep = nonfinite == "keep"
-    one_array(parameters, batched)
+    if batched:
+        one_array(parameters)
     objective: Adaptive | Batched | BlackBox | Jitted
     steps: Steps | None = None
     if isinstance(h, str):

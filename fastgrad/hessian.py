@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastgrad import executors
-from fastgrad.arguments import Kinds, by_steps, check, default_backend
+from fastgrad.arguments import Kinds, by_steps, check, compiled
 from fastgrad.engine import differentiate
 from fastgrad.info import told
 from fastgrad.objectives.second_order import BatchedSecondOrder, SecondOrder
@@ -131,7 +131,7 @@ def hessian(
     start = time.perf_counter()
     check(f, args, nonfinite)
     formula = named(stencil)
-    executor = executors.choose(workers, backend, default=default_backend(f))
+    executor = executors.choose(workers, backend, compiled=compiled(f))
     parameters = Parameters(x)
     if not isinstance(parameters.x, np.ndarray):
         raise TypeError(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fastgrad import executors
 from fastgrad._typing import Array
-from fastgrad.arguments import by_steps, check, default_backend, one_array
+from fastgrad.arguments import by_steps, check, compiled, one_array
 from fastgrad.directions import Direction, longest_step, vector
 from fastgrad.engine import differentiate
 from fastgrad.gradient import FIRST_ORDER
@@ -130,9 +130,10 @@ def hessian_vector_product(
         raise ValueError("batched=True is for f, which is not called where gradient is given")
     check(f if gradient is None else gradient, args, nonfinite)
     formula = named(stencil)
-    executor = executors.choose(workers, backend, default=default_backend(f))
+    executor = executors.choose(workers, backend, compiled=compiled(f))
     parameters = Parameters(x)
-    one_array(parameters, batched)
+    if batched:
+        one_array(parameters)
     along = vector(parameters, v)
     keep = nonfinite == "keep"
     each = h

@@ -126,7 +126,7 @@ def jacobian(
     start = time.perf_counter()
     check(f, args, nonfinite)
     driven = compiled(f) and not batched and sparsity is None and stencil != "complex"
-    executor = executors.choose(workers, backend, default="threads" if driven else "processes")
+    executor = executors.choose(workers, backend, compiled=driven)
     parameters = Parameters(x)
     single = isinstance(parameters.x, np.ndarray)
     for option, given in (("batched", batched), ("sparsity", sparsity is not None)):

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastgrad._typing import Array, Floats
+from fastgrad._typing import Array, Floats, Integers
+
+Table = tuple[Integers, Floats, Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,28 @@ class Stencil:
         """How far it looks, in units of the step."""
         return max(map(abs, self.offsets))
 
+    @functools.cached_property
+    def table(self) -> Table:
+        """What `tables` returns for it alone."""
+        return tables((self,))
+
     @property
     def sided(self) -> tuple[Stencil, Stencil]:
         """The formulas of the same order that look to one side only, up and down."""
         return one_sided(self.order, +1), one_sided(self.order, -1)
+
+
+@functools.lru_cache(maxsize=64)
+def tables(formulas: tuple[Stencil, ...]) -> Table:
+    """Return how many moves each formula has, their offsets and weights, padded with zeros.
+
+    And, last, the weights of f(x) itself.
+    """
+    counts = np.array([len(formula.moves) for formula in formulas])
+    offsets, weights = np.zeros((2, len(formulas), counts.max()))
+    for k, formula in enumerate(formulas):
+        offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
+    return counts, offsets, weights, np.array([formula.center for formula in formulas])
 
 
 def _floats(name: str, values: object) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
@@ -14,7 +13,7 @@ import numpy as np
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.bounds import check_inside, fit, pairs
 from fastgrad.objectives.values import REAL
-from fastgrad.stencils import Stencil, moves
+from fastgrad.stencils import Stencil, moves, tables
 from fastgrad.step_sizes import BOOK_STEP, StepSizes, refuse
 from fastgrad.structures import Parameters
 
@@ -88,13 +87,12 @@ class Steps:
         self.sizes = StepSizes(parameters, h, relative_step)
         self.bounds = pairs(parameters, bounds)
         self._between = between
-        self.formulas = (stencil, *(stencil.sided if self.bounds else ()))
-        self.counts, self._offsets, self.weights, self.centers = tables(self.formulas)
+        self.formulas = (stencil,) if bounds is None else (stencil, *stencil.sided)
+        table = stencil.table if bounds is None else tables(self.formulas)
+        self.counts, self._offsets, self.weights, self.centers = table
         self.needs_value = any(self.centers.tolist())
-        # One step and one formula for all coordinates, and in which precisions.
-        same = self.bounds is None and (self.sizes.default or self.sizes.one is not None)
-        self._uniform_from = (8 if self.sizes.default else 0) if same else math.inf
-        self._step = self.sizes.one or BOOK_STEP
+        # The plan of each array whose coordinates all have one step and one formula.
+        self._shared: list[Plan | None] = []
         self._validate(parameters)
 
     kinds = REAL
@@ -151,16 +149,12 @@ class Steps:
         h = plan.h if self.formulas[0].derivative == 1 else plan.h**2
         np.divide(totals, h[beside], out=out)
 
-    def uniform(self, x: Array) -> bool:
-        """Tell whether all coordinates of an array share one step and one formula."""
-        return x.dtype.itemsize >= self._uniform_from
-
     def plan(self, parameters: Parameters, leaf: int, indices: range) -> Plan:
         """Return what to evaluate for these coordinates of a leaf."""
-        array = parameters.leaves[leaf]
-        if self.uniform(array):
-            return _one_for_all(self.formulas[0].moves, self._step, array.dtype)
-        x = array.flat[indices.start : indices.stop]
+        shared = self._shared[leaf]
+        if shared is not None:
+            return shared
+        x = parameters.leaves[leaf].flat[indices.start : indices.stop]
         h = self.sizes.of(leaf, indices, x)
         which = np.zeros(len(x), np.int64)
         if self.bounds is not None:
@@ -175,10 +169,15 @@ class Steps:
         low, high = (side[leaf].flat[indices.start : indices.stop] for side in self._between)
         return low, high
 
+    @property
+    def one_step(self) -> float | None:
+        """The step of all coordinates, where they share one."""
+        return None if None in self._shared else self.sizes.one or BOOK_STEP
+
     def used(self, parameters: Parameters) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
-        if all(self.uniform(leaf) for leaf in parameters.leaves):
-            return self._step
+        if self.one_step is not None:
+            return self.one_step
         h = np.empty(parameters.size)
         for leaf, indices, where in parameters.pieces(range(parameters.size)):
             h[where] = self.plan(parameters, leaf, indices).h
@@ -195,13 +194,19 @@ class Steps:
 
     def _validate(self, parameters: Parameters) -> None:
         """Look at all coordinates before anything is evaluated."""
-        farthest = self._step * self.formulas[0].reach
+        sizes, formula, sure = self.sizes, self.formulas[0], True
+        share = self.bounds is None and (sizes.default or sizes.one is not None)
         for x in parameters.leaves:
-            if not (self.uniform(x) and _all_move(x, self._step, farthest)):
-                # What overflows is refused in words.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    self._validate_each(parameters)
-                return
+            plan, limit = None, -1.0
+            if share and (sizes.one is not None or x.dtype.itemsize >= 8):
+                step = sizes.one or BOOK_STEP
+                plan, limit = _one_for_all(formula.moves, formula.reach, step, x.dtype)
+            self._shared.append(plan)
+            sure = sure and _within(x, limit)
+        if not sure:
+            # What overflows is refused in words.
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._validate_each(parameters)
 
     def _validate_each(self, parameters: Parameters) -> None:
         """Look at each coordinate, to name the first that cannot be moved."""
@@ -228,37 +233,24 @@ class Steps:
 
 
 @functools.lru_cache(maxsize=64)
-def tables(formulas: tuple[Stencil, ...]) -> tuple[Integers, Floats, Floats, Floats]:
-    """Return how many moves each formula has, their offsets and weights, padded with zeros.
+def _one_for_all(
+    ways: tuple[tuple[float, float], ...], reach: float, h: float, dtype: np.dtype[Any]
+) -> tuple[Plan, float]:
+    """Return the plan of coordinates of that dtype that share the step and the formula.
 
-    And, last, the weights of f(x) itself.
+    And up to which |x| they are sure to move and to stay finite; below 0 if it is not sure of any.
     """
-    counts = np.array([len(formula.moves) for formula in formulas])
-    offsets, weights = np.zeros((2, len(formulas), counts.max()))
-    for k, formula in enumerate(formulas):
-        offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
-    return counts, offsets, weights, np.array([formula.center for formula in formulas])
-
-
-@functools.lru_cache(maxsize=64)
-def _one_for_all(ways: tuple[tuple[float, float], ...], h: float, dtype: np.dtype[Any]) -> Plan:
     offsets, step = np.array([[offset for offset, _ in ways]]), np.array([h])
-    return Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
-
-
-def _all_move(x: Array, h: float, farthest: float) -> bool:
-    """Tell whether all of x is sure to move by h and to be finite that far: a look at its ends."""
-    if not x.size:
-        return True
-    limit = _surely_moves(x.dtype, h, farthest)
-    # Where they stand is found sooner than how large |x| is, and without a copy.
-    return bool(-limit <= x.item(x.argmin()) and x.item(x.argmax()) <= limit)
-
-
-@functools.lru_cache(maxsize=64)
-def _surely_moves(dtype: np.dtype[Any], h: float, farthest: float) -> float:
-    """Return up to which |x| a number of that dtype does so; below 0 if it is not sure of any."""
+    with np.errstate(over="ignore"):  # What overflows has no room either.
+        plan = Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
     info = np.finfo(dtype)
-    room = float(min(info.max, np.finfo(float).max)) - farthest
+    room = float(min(info.max, np.finfo(float).max)) - h * reach
     # The distance to the next number is at most eps |x|.
-    return min(room, h / (2 * float(info.eps))) if room > 0 and dtype.type(h) > 0 else -1.0
+    surely = room > 0 and dtype.type(h) > 0
+    return plan, min(room, h / (2 * float(info.eps))) if surely else -1.0
+
+
+def _within(x: Array, limit: float) -> bool:
+    """Tell whether all of x is finite and no larger than that: a look at its ends."""
+    # Where they stand is found sooner than how large |x| is, and without a copy.
+    return not x.size or bool(-limit <= x.item(x.argmin()) and x.item(x.argmax()) <= limit)

@@ -65,7 +65,7 @@ class Parameters:
 
     def __init__(self, x: Any, name: str = "x") -> None:
         try:
-            self._nested = _is_structure(x)
+            self._nested = not isinstance(x, np.ndarray) and _is_structure(x)
             self.x = _writable(x, name) if self._nested else _writable_array(x, name)
         except RecursionError:
             raise ValueError(f"{name} must not be nested so deep, or within itself") from None

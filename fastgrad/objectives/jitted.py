@@ -72,13 +72,11 @@ def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
             )
 
 
-def copied(parameters: Parameters) -> Any:
+def copied(x: Any) -> Any:
     """Return what a compiled f takes: a fresh contiguous array, or a tuple of them."""
-    fresh = [
-        x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
-        for x in parameters.leaves
-    ]
-    return tuple(fresh) if isinstance(parameters.x, tuple) else fresh[0]
+    if isinstance(x, tuple):
+        return tuple(copied(array) for array in x)
+    return x.copy() if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
 
 
 def flattened(x: Any, leaf: int) -> Array:
@@ -128,7 +126,7 @@ class Jitted(OneEach):
 
     def evaluate(self) -> Any:
         """Set ``value`` to f(x), and return what f returned."""
-        x = copied(self.parameters)
+        x = copied(self.parameters.x)
         start = time.perf_counter()
         returned = self.f(x, *self.args)
         self.pace = time.perf_counter() - start
@@ -150,7 +148,8 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, drive, steps, at = copied(self.parameters), driver(self.f), self.steps, np.zeros(2, int)
+        x, at = copied(self.parameters.x), np.zeros(2, int)
+        drive, steps = driver(self.f), self.steps
         formulas = steps.counts, steps.weights, steps.centers
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / (self.pace * steps.weights.shape[1])))

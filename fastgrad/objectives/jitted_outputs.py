@@ -99,13 +99,13 @@ class JittedOutputs(Outputs):
             plan = self.steps.plan(self.parameters, leaf, nothing)
             at, values = np.zeros(2, np.int64), np.empty((0, 0))
             try:
-                self._drive(copied(self.parameters), leaf, nothing, plan, at, values)
+                self._drive(copied(self.parameters.x), leaf, nothing, plan, at, values)
             except NumbaError:
                 return False
         return True
 
     def _now(self) -> Array:
-        x = copied(self.parameters)
+        x = copied(self.parameters.x)
         start = time.perf_counter()
         returned = self.f(x)
         self.pace = min(self.pace, time.perf_counter() - start)
@@ -126,7 +126,7 @@ class JittedOutputs(Outputs):
 
     def _evaluate(self, leaf: int, indices: range, saved: Array, plan: Plan) -> Floats:
         """Return f at all points of a plan."""
-        x, at = copied(self.parameters), np.zeros(2, np.int64)
+        x, at = copied(self.parameters.x), np.zeros(2, np.int64)
         values = np.empty((int(self.steps.evaluated(plan, len(indices)).sum()), self.outputs))
         try:
             self._settle(self._drive(x, leaf, indices, plan, at, values))

@@ -46,7 +46,7 @@ class JittedSecondOrder(Triangle, Jitted):
         return Cost(seconds, seconds)
 
     def _at(self, where: Integers, moves: Array) -> Array:
-        x = copied(self.parameters)
+        x = copied(self.parameters.x)
         flat = flattened(x, 0)
         drive, values, at = driver(self.f), np.empty(len(where)), np.zeros(1, np.int64)
         # Ctrl-C is heard between compiled calls.

@@ -14,7 +14,8 @@ from fastgrad.objectives.batched import BATCH_BYTES, Batched
 from fastgrad.objectives.black_box import BlackBox
 from fastgrad.objectives.values import not_finite
 from fastgrad.second_stencils import SecondStencil
-from fastgrad.steps import Plan, Steps, tables
+from fastgrad.stencils import tables
+from fastgrad.steps import Plan, Steps
 from fastgrad.structures import Parameters
 
 
