@@ -21,9 +21,9 @@ _kept = threading.local()
 def aligned(size: int, dtype: DTypeLike = float) -> Array:
     """Return a vector with anything in it that starts on a cache line."""
     kind = np.dtype(dtype)
-    memory = np.empty(size * kind.itemsize + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size * kind.itemsize].view(kind)
+    memory = np.empty(size + LINE // kind.itemsize, kind)
+    start = -memory.ctypes.data % LINE // kind.itemsize
+    return memory[start : start + size]
 
 
 def scratch(name: str, size: int, dtype: DTypeLike = float) -> Array:

@@ -61,7 +61,7 @@ def balance(blocks: list[range], weights: Floats) -> list[range]:
     [range(0, 3), range(3, 4)]
     """
     first, last = blocks[0].start, blocks[-1].stop
-    done = np.cumsum(weights)
+    done = weights.cumsum()
     wanted = [(block.stop - first) / (last - first) * done[-1] for block in blocks[:-1]]
-    borders = [first, *(first + np.searchsorted(done, wanted, side="right")).tolist(), last]
+    borders = [first, *(first + done.searchsorted(wanted, side="right")).tolist(), last]
     return [range(*ends) for ends in itertools.pairwise(borders) if ends[0] < ends[1]]

@@ -16,7 +16,9 @@ By Cauchy's estimate the coefficients of ``q(d) = sum_k a_k d^2k`` satisfy
 
 from __future__ import annotations
 
-import numpy as np
+import sys
+
+EPS = sys.float_info.epsilon
 
 SCORE, SIGMOID = 1.0, 0.325
 """The constant k of the module's proof, for the two kinds of unit."""
@@ -44,7 +46,8 @@ def curves_are_exact(h: float, largest: float, spread: float, gain: float) -> bo
     >>> curves_are_exact(1e-4, 1.0, 1.0, SIGMOID), curves_are_exact(0.5, 1.0, 1.0, SIGMOID)
     (True, False)
     """
-    radius = 1.0 / np.maximum(1.0, 2.0 * gain * spread)  # which keeps a NaN
+    steep = 2.0 * gain * spread
+    radius = 1.0 if steep <= 1.0 else 1.0 / steep  # which keeps a NaN
     rho = h * largest / radius
     bound = largest * 0.3 * rho**4 / radius
-    return bool(rho <= 0.1 and bound <= np.finfo(float).eps / (8.0 * h))
+    return rho <= 0.1 and bound <= EPS / (8.0 * h)

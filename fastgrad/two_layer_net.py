@@ -17,7 +17,7 @@ from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
-from fastgrad.objectives.network import FullNetwork, compress, largest_size
+from fastgrad.objectives.network import FullNetwork, check_moves, compress
 from fastgrad.stencils import CENTRAL
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
@@ -206,8 +206,11 @@ class TwoLayerNet:
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         W1, b1, W2, b2 = self._floats()
-        _check_step(h, max(largest_size(part) for part in (W1, b1, W2, b2)))
+        _check_step(h)
+        check_moves(h, b1, W2, b2)
         executor = executors.choose(workers, backend)
+        if method != "incremental":
+            check_moves(h, W1)  # where it is, `Samples` does it
         if method == "naive":
             x = _finite(x)
             return {
@@ -280,7 +283,7 @@ class TwoLayerNet:
         from fastgrad.comparison import check_tolerances, compare
 
         check_tolerances(rtol, atol)
-        _check_step(h, 0.0)
+        _check_step(h)
         x, t = self._check_batch(x, t)
         parameters = Parameters(self.params)
         given = parameters.matching(self.gradient(x, t), "gradient")
@@ -345,12 +348,8 @@ def _finite(x: Array) -> Array:
     return x
 
 
-def _check_step(h: float, largest: float) -> None:
+def _check_step(h: float) -> None:
     if isinstance(h, bool) or not isinstance(h, numbers.Real):
         raise TypeError(f"h must be a number, got {h!r}")
     if not (np.isfinite(h) and h > 0):
         raise ValueError(f"h must be a finite step above 0, got {h!r}; the book uses 1e-4")
-    if largest + h == largest:
-        raise ValueError(
-            f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
-        )

@@ -18,11 +18,14 @@ from fastgrad.kernels.direct import direct_kernel
 from fastgrad.kernels.panels import WIDTH
 from fastgrad.kernels.samples import first_layer_kernel, samples_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
-from fastgrad.objectives.network import Inputs, Rows
+from fastgrad.objectives.network import Inputs, Rows, check_moves
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
 
 TOGETHER = 256
 """Samples that pass one panel of the first layer after the other."""
+
+ENOUGH = 4096
+"""Entries that tell where the others are."""
 
 PACE = 0.27e-9
 """Seconds in which a kernel reads one curve at one input."""
@@ -40,6 +43,11 @@ class Samples(PlainArrays):
         The network, float64 and contiguous.
     inputs, t, h
         As for `fastgrad.objectives.network.FullNetwork`.
+
+    Raises
+    ------
+    ValueError
+        Where the first sample is worked on, if a parameter in W1 does not move by the step.
     """
 
     def __init__(self, layers: list[Floats], inputs: Inputs, t: Integers, h: float) -> None:
@@ -54,12 +62,11 @@ class Samples(PlainArrays):
         self.V = V = np.ascontiguousarray(W2.T)
         spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
-        self.reach = np.array(
-            [
-                h * inputs.largest * curves_are_exact(h, inputs.largest, spread, SIGMOID),
-                h * curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
-            ]
+        self.exact = (
+            curves_are_exact(h, inputs.largest, spread, SIGMOID),
+            curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
         )
+        self.reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
 
     def span(self, block: range) -> slice:
         """Return where the rows of `block` stand in the flat state."""
@@ -67,17 +74,22 @@ class Samples(PlainArrays):
 
     def cost(self) -> Cost:
         """Return an estimate from the multiplications that are not by zero."""
-        nonzero = len(self.inputs.entries[2])
         H, C = self.rows.hidden, self.rows.classes
-        seconds = 0.15e-9 * nonzero * H + 2.5e-9 * self.items * (H + 1) * C
-        return Cost(seconds, seconds, 3e-10 * self.layers[0].nbytes / 8)
+        seconds = 0.15e-9 * H * len(self.inputs.entries[2]) + self.items * 2.5e-9 * (H + 1) * C
+        return Cost(seconds, seconds, 1.2e-9 * self.layers[0].size)
 
-    def weights(self) -> None:
-        """Return None: one digit has about as many pixels as another."""
+    def weights(self) -> Floats:
+        """Return about what each sample costs, and with the first one the look at W1."""
+        H, C = self.rows.hidden, self.rows.classes
+        weights: Floats = 0.15e-9 * H * np.diff(self.inputs.entries[0]) + 2.5e-9 * (H + 1) * C
+        weights[0] += 0.5e-9 * self.layers[0].size
+        return weights
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
         W1, b1, W2, b2 = self.layers
+        if block.start == 0:
+            check_moves(self.h, W1)  # beside the other blocks
         state = out.reshape(-1, self.width)
         room = -(-len(b1) // WIDTH) * WIDTH
         for start in range(block.start, block.stop, TOGETHER):
@@ -104,11 +116,10 @@ class _HiddenCurves:
         return PACE * self.units * len(self.inputs.entries[1])
 
     def weights(self) -> Floats:
-        # Every fourth entry tells enough.
-        columns = self.inputs.entries[1][::4]
-        entries = np.bincount(columns, minlength=self.inputs.features + 1)
-        weights: Floats = 4 * PACE * self.units * entries.astype(float)
-        return weights
+        columns = self.inputs.entries[1]
+        every = -(-len(columns) // ENOUGH)
+        entries = np.bincount(columns[::every], minlength=self.inputs.features + 1)
+        return (PACE * self.units * every) * entries
 
 
 @dataclass(frozen=True)
@@ -196,10 +207,11 @@ class IncrementalNetwork(PlainArrays):
             _HiddenCurves(samples.inputs, state, H),
             _ScoreCurves(state, H, C),
         ]
-        if not samples.reach.all():
+        if not all(samples.exact):
             direct = _direct(samples)
-            for k in np.flatnonzero(samples.reach == 0):
-                self._layers[k] = direct[k]
+            for k in (0, 1):
+                if not samples.exact[k]:
+                    self._layers[k] = direct[k]
 
     def weights(self) -> Floats:
         """Return about what each row costs, from the multiplications that are not by zero."""

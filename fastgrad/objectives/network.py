@@ -117,6 +117,15 @@ def largest_size(numbers: Floats) -> float:
     return float(bits.view(float))
 
 
+def check_moves(h: float, *parameters: Floats) -> None:
+    """Raise if one of the parameters does not move by the step."""
+    largest = max(map(largest_size, parameters))
+    if largest + h == largest:
+        raise ValueError(
+            f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
+        )
+
+
 class FullNetwork(PlainArrays):
     """A whole forward pass and loss for each perturbed parameter.
 
