@@ -1,4 +1,7 @@
-"""The one home of the compile options: every kernel is decorated with `jit`."""
+"""The one home of the compile options.
+
+Kernels are decorated with `jit`, and what is called in kernels alone with `inner`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,12 @@ import numba
 # contract: a*b + c may become one fused instruction. Nothing that reorders a sum is allowed,
 #   so that a row's bits do not depend on the block it was computed in, and (x + h) - x stays.
 # error_model numpy: x/0 is inf, as in the reference; the test for it would stop vectorisation.
-jit = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+# no_cfunc_wrapper: nobody calls them from C.
+inner = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", no_cfunc_wrapper=True)
+
+jit = numba.njit(
+    nogil=True, cache=True, fastmath={"contract"}, error_model="numpy", no_cfunc_wrapper=True
+)
 
 # For the loop around somebody else's compiled function: no `contract`, so that it rounds as the
 # same loop in Python does, and no cache, which cannot hold a function made at run time.

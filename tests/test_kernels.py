@@ -126,13 +126,14 @@ def test_panels_multiply_as_the_matrix_does(rng, columns, border):
     which = np.flatnonzero(rng.random(31) < 0.7)
     values, sums = rng.normal(size=len(which)), []
     for number in range(-(-columns // panels.WIDTH)):
-        out = np.zeros(panels.WIDTH)
+        out = np.zeros((2, panels.WIDTH))
         for start, stop in ((0, border), (border, 31)):
-            mine = (start <= which) & (which < stop)
             panel = np.full((stop - start, panels.WIDTH), np.nan)
             panels.pack(W, b, number, start, stop, panel)
-            multiply(which[mine], values[mine], start, panel, out)
-        sums.extend(out)
+            begin, end = np.searchsorted(which, (start, stop))
+            multiply(which, values, begin, end, start, panel, out)
+        assert not out[0].any()
+        sums.extend(out[1])
     expected = values @ np.vstack([W, b])[which]
     np.testing.assert_allclose(sums[:columns], expected, rtol=1e-13, atol=1e-13)
     assert not any(sums[columns:])
@@ -168,22 +169,22 @@ def test_the_largest_size_of_numbers():
 
 
 @numba.njit
-def multiply(which, values, start, panel, out):
-    panels.multiply_panel(which, values, start, panel, out)
+def multiply(which, values, begin, end, start, panel, out):
+    panels.multiply_panel(which, values, begin, end, start, panel, out, panels.WIDTH)
 
 
 @numba.njit
-def spread(which, values, curves, factor, scale, start, panel):
-    panels.spread_curves(which, values, curves, factor, scale, start, panel)
+def spread(which, values, begin, end, curves, at, factor, scale, start, panel):
+    panels.spread_curves(which, values, begin, end, curves, at, factor, scale, start, panel)
 
 
 @pytest.mark.parametrize("call", [spread, panels.spread_curves])
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_curves_are_read_at_every_input(rng, call, count):
-    which, values = rng.permutation(9)[:count], rng.normal(size=count)
-    c, panel = rng.normal(size=(2, panels.WIDTH)), rng.normal(size=(9, panels.WIDTH))
+@pytest.mark.parametrize(("begin", "end"), [(0, 0), (0, 1), (2, 9), (8, 9), (9, 9)])
+def test_curves_are_read_at_every_input(rng, call, begin, end):
+    which, values = rng.permutation(9), rng.normal(size=9)
+    c, panel = rng.normal(size=(3, 2, panels.WIDTH)), rng.normal(size=(9, panels.WIDTH))
     expected = panel.copy()
-    for i, x in zip(which, values, strict=True):
-        expected[i] += 0.3 * x * (c[0] + (0.7 * x) ** 2 * c[1])
-    call(which + 5, values, c.reshape(-1), 0.3, 0.7, 5, panel)
+    for i, x in zip(which[begin:end], values[begin:end], strict=True):
+        expected[i] += 0.3 * x * (c[1, 0] + (0.7 * x) ** 2 * c[1, 1])
+    call(which + 5, values, begin, end, c, 2 * panels.WIDTH, 0.3, 0.7, 5, panel)
     np.testing.assert_allclose(panel, expected, rtol=1e-13, atol=1e-13)

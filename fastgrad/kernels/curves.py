@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, places, spread_curves
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
@@ -23,7 +23,7 @@ LOW = 0.5 - 0.25 * np.sqrt(2.0)
 HIGH = 0.5 + 0.25 * np.sqrt(2.0)
 
 
-@jit
+@inner
 def unit_moments(p, label, V, out):
     """Write ``out[k-1, j] = sum_c p[c] (V[c, j] - V[label, j])^k / k!`` of one sample, k = 1 to 4.
 
@@ -49,7 +49,7 @@ def unit_moments(p, label, V, out):
                 m4[j] += term
 
 
-@jit
+@inner
 def score_moments(p, label, out):
     """Write what `unit_moments` does for the scores themselves, whose V is the identity."""
     others = 0.0
@@ -65,7 +65,7 @@ def score_moments(p, label, out):
         out[3, c] = even * (1.0 / 24.0)
 
 
-@jit
+@inner
 def rise(d, sigmoidal, z, slope, r, m1, m2, m3, m4):
     """Return ``l(d) - l(0)`` for a small shift `d` of a pre-activation, by short series."""
     change = d
@@ -77,7 +77,7 @@ def rise(d, sigmoidal, z, slope, r, m1, m2, m3, m4):
     return q * (1.0 + q * (1 / 2 + q * (1 / 3 + q * (1 / 4 + q * (1 / 5)))))  # -log1p(-q)
 
 
-@jit
+@inner
 def quotient(d, sigmoidal, z, slope, r, m1, m2, m3, m4):
     """Return the central quotient ``(l(d) - l(-d)) / 2d`` of one curve."""
     above = rise(d, sigmoidal, z, slope, r, m1, m2, m3, m4)
@@ -85,7 +85,7 @@ def quotient(d, sigmoidal, z, slope, r, m1, m2, m3, m4):
     return (above - below) / (2.0 * d)
 
 
-@jit
+@inner
 def curves(sigmoidal, z, slope, r, M, reach, out):
     """Write the c0 of one sample's units, then their c1 for d² in units of ``reach²``, to `out`.
 
@@ -122,6 +122,7 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     units = out.shape[1]
     first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, stop - start), WIDTH))
+    factor, scale = 1.0 / samples, 1.0 / largest
     places(columns, starts, TOP, samples, start, first, last)
     for low in range(start, stop, ROWS):
         high = min(low + ROWS, stop)
@@ -129,11 +130,9 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
         for k in range(-(-units // WIDTH)):
             panel[:] = 0.0
             for n in range(samples):
-                mine = slice(first[n], last[n])
-                c = state[n, 2 * WIDTH * k : 2 * WIDTH * (k + 1)]
-                spread_curves(
-                    columns[mine], values[mine], c, 1.0 / samples, 1.0 / largest, low, panel
-                )
+                at = n * state.shape[1] + 2 * WIDTH * k
+                mine = first[n], last[n]
+                spread_curves(columns, values, *mine, state, at, factor, scale, low, panel)
             for i in range(low, high):
                 for j in range(min(WIDTH, units - WIDTH * k)):
                     out[i - start, WIDTH * k + j] = panel[i - low, j]
@@ -148,7 +147,8 @@ def last_rows_kernel(units, state, start, stop, out):
     samples = state.shape[0]
     classes = out.shape[1]
     at = curves_size(units)
-    sums = np.zeros((classes, stop - start))
+    sums = np.empty((classes, stop - start))
+    sums[:] = 0.0
     for n in range(samples):
         c0 = state[n, at : at + classes]
         c1 = state[n, at + classes : at + 2 * classes]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.forward import TINY
 
 
-@jit
+@inner
 def unit_change(d, sigmoidal, a, z, slope):
     """Return how far a unit's output moves when its pre-activation `a` moves by `d`."""
     if not sigmoidal:
@@ -23,7 +23,7 @@ def unit_change(d, sigmoidal, a, z, slope):
     return slope * e / (1.0 + z * e)
 
 
-@jit
+@inner
 def rise(change, n, j, V, scores, p, label, r):
     """Return by how much sample n's loss rises when unit j's output moves by `change`."""
     T = 0.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.sparse import layer
 
 TINY = 1e-7
 
 
-@jit
+@inner
 def loss_kernel(A1, A2, starts, columns, values, t, scratch):
     """Return the batch's mean cross entropy, of inputs from `compress_kernel`.
 

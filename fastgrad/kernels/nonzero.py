@@ -13,7 +13,7 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner
 from fastgrad.kernels.registers import BYTE, INT64, arrays, everywhere, registers
 
 TOGETHER = 8
@@ -23,7 +23,7 @@ PLACES = np.argsort(1 - _BITS, axis=1, kind="stable").astype(np.uint8)
 """In row m the places of the bits that are set in m, and then those of the others."""
 
 
-@jit
+@inner
 def nonzero(row, columns, k):
     """Write which entries of `row` are not zero to `columns` from k on; return the next k.
 

@@ -70,7 +70,7 @@ def _multiply_pairs(_, columns, pairs, W, first, out):
             ]
 
         nothing = [ir.Constant(_SUMS, None)] * REGISTERS
-        results = loop(builder, count, nothing, add)
+        results = loop(builder, INT64(0), count, nothing, add)
         store(builder, results, registers(builder, sums.data, four_bytes, _SUMS), 4)
         return context.get_dummy_value()
 

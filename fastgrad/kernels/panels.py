@@ -13,7 +13,7 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.registers import (
     DOUBLE,
     INT64,
@@ -55,7 +55,7 @@ def largest_kernel(bits):
     return largest
 
 
-@jit
+@inner
 def place(columns, low, high, column):
     """Return where `column` is or would be in a part of `columns` that is in order."""
     while low < high:  # np.searchsorted takes a second to compile
@@ -67,7 +67,7 @@ def place(columns, low, high, column):
     return low
 
 
-@jit
+@inner
 def places(columns, starts, low, high, row, before, out):
     """Write where `row` is or would be in samples `low` to `high`; what `out` was, to `before`."""
     for n in range(low, high):
@@ -75,7 +75,7 @@ def places(columns, starts, low, high, row, before, out):
         out[n - low] = place(columns, starts[n], starts[n + 1], row)
 
 
-@jit
+@inner
 def pack(W, b, number, start, stop, panel):
     """Write rows `start` to `stop` of ``[W; b]`` (D+1, H), of the units of panel `number`.
 
@@ -93,65 +93,77 @@ def pack(W, b, number, start, stop, panel):
             panel[W.shape[0] - start, j] = b[first + j] if j < units else 0.0
 
 
-def multiply_panel(columns, values, start, panel, out):
-    """Add ``sum_k values[k] panel[columns[k] - start]`` to `out` (WIDTH)."""
-    out += values @ panel[columns - start]
+def multiply_panel(columns, values, begin, end, start, panel, out, at):
+    """Add ``sum_k values[k] panel[columns[k] - start]``, k from `begin` to `end`, to `out`.
+
+    There, from entry `at` on, stand the WIDTH sums. Slices in the kernels would take as long to
+    compile as all the rest.
+    """
+    mine = slice(begin, end)
+    out.reshape(-1)[at : at + WIDTH] += values[mine] @ panel[columns[mine] - start]
 
 
 @overload(multiply_panel)
-def _compiled(columns, values, start, panel, out):
-    return lambda columns, values, start, panel, out: _multiply_panel(
-        columns, values, start, panel, out
+def _compiled(columns, values, begin, end, start, panel, out, at):
+    return lambda columns, values, begin, end, start, panel, out, at: _multiply_panel(
+        columns, values, begin, end, start, panel, out, at
     )
 
 
 @intrinsic
-def _multiply_panel(_, columns, values, start, panel, out):
+def _multiply_panel(_, columns, values, begin, end, start, panel, out, at):
     def emit(context, builder, signature, arguments):
-        chosen, x, rows, sums = arrays(context, builder, signature, arguments, 0, 1, 3, 4)
+        chosen, x, rows, sums = arrays(context, builder, signature, arguments, 0, 1, 5, 6)
+        first, last, top = arguments[2:5]
 
         def add(k, sums):
             value = everywhere(builder, builder.load(builder.gep(x.data, [k])), 4)
-            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), arguments[2])
+            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), top)
             row = _row(builder, rows.data, number)
             return [
                 _fma(builder, value, load(builder, row, r, 8), old) for r, old in enumerate(sums)
             ]
 
-        place = _row(builder, sums.data, INT64(0))
+        place = registers(builder, sums.data, builder.mul(arguments[7], INT64(8)), _REGISTER)
         before = [load(builder, place, r, 8) for r in range(REGISTERS)]
-        results = loop(builder, builder.extract_value(chosen.shape, 0), before, add)
+        results = loop(builder, first, last, before, add)
         store(builder, results, place, 8)
         return context.get_dummy_value()
 
-    return types.void(columns, values, start, panel, out), emit
+    return types.void(columns, values, begin, end, start, panel, out, at), emit
 
 
-def spread_curves(columns, values, curves, factor, scale, start, panel):
+def spread_curves(columns, values, begin, end, curves, at, factor, scale, start, panel):
     """Add ``factor x (c0 + (x scale)² c1)`` to ``panel[columns[k] - start]``, x = values[k].
 
-    `curves` is c0 (WIDTH) and c1 (WIDTH); no column stands there twice.
+    That for k from `begin` to `end`; no column stands there twice. From entry `at` on stand in
+    `curves` c0 (WIDTH) and c1 (WIDTH).
     """
-    x = values[:, np.newaxis]
-    panel[columns - start] += factor * x * (curves[:WIDTH] + (x * scale) ** 2 * curves[WIDTH:])
+    mine = slice(begin, end)
+    x = values[mine, np.newaxis]
+    c0, c1 = curves.reshape(-1)[at : at + 2 * WIDTH].reshape(2, WIDTH)
+    panel[columns[mine] - start] += factor * x * (c0 + (x * scale) ** 2 * c1)
 
 
 @overload(spread_curves)
-def _compiled_spread(columns, values, curves, factor, scale, start, panel):
-    return lambda columns, values, curves, factor, scale, start, panel: _spread_curves(
-        columns, values, curves, factor, scale, start, panel
-    )
+def _compiled_spread(columns, values, begin, end, curves, at, factor, scale, start, panel):
+    def call(columns, values, begin, end, curves, at, factor, scale, start, panel):
+        _spread_curves(columns, values, begin, end, curves, at, factor, scale, start, panel)
+
+    return call
 
 
 @intrinsic
-def _spread_curves(_, columns, values, curves, factor, scale, start, panel):
+def _spread_curves(_, columns, values, begin, end, curves, at, factor, scale, start, panel):
     def emit(context, builder, signature, arguments):
-        chosen, x, c, rows = arrays(context, builder, signature, arguments, 0, 1, 2, 6)
-        factor, scale = arguments[3:5]
+        chosen, x, c, rows = arrays(context, builder, signature, arguments, 0, 1, 4, 9)
+        first, last = arguments[2:4]
+        factor, scale, top = arguments[6:9]
+        place = builder.gep(c.data, [arguments[5]])
         factors = everywhere(builder, factor, 4)
         c0, c1 = (
             [
-                builder.fmul(factors, load(builder, _row(builder, c.data, INT64(part)), r, 8))
+                builder.fmul(factors, load(builder, _row(builder, place, INT64(part)), r, 8))
                 for r in range(REGISTERS)
             ]
             for part in (0, 1)
@@ -162,7 +174,7 @@ def _spread_curves(_, columns, values, curves, factor, scale, start, panel):
             scaled = builder.fmul(value, scale)
             cube = builder.fmul(value, builder.fmul(scaled, scaled))
             value, cube = (everywhere(builder, number, 4) for number in (value, cube))
-            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), arguments[5])
+            number = builder.sub(builder.load(builder.gep(chosen.data, [k])), top)
             row = _row(builder, rows.data, number)
             old = [load(builder, row, r, 8) for r in range(REGISTERS)]
             old = [_fma(builder, value, *terms) for terms in zip(c0, old, strict=True)]
@@ -174,10 +186,10 @@ def _spread_curves(_, columns, values, curves, factor, scale, start, panel):
             )
             return []
 
-        loop(builder, builder.extract_value(chosen.shape, 0), [], add)
+        loop(builder, first, last, [], add)
         return context.get_dummy_value()
 
-    return types.void(columns, values, curves, factor, scale, start, panel), emit
+    return types.void(columns, values, begin, end, curves, at, factor, scale, start, panel), emit
 
 
 def _row(builder, data, number):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.nonzero import TOGETHER, nonzero
 from fastgrad.kernels.pairs import UNITS, multiply_pairs
 
@@ -26,7 +26,7 @@ NONE = np.int64(0)
 _FAR, _PART = np.float32(60.0), np.float32(1 / 256)
 
 
-@jit
+@inner
 def whole_numbers(row, scale, q):
     """Write ``scale * row``, rounded, to `q`; tell whether it is whole numbers within ±MOST.
 
@@ -42,7 +42,7 @@ def whole_numbers(row, scale, q):
     return bad == 0
 
 
-@jit
+@inner
 def compress(numbers, columns, pairs, k):
     """Write the pairs that are not (0, 0), and which they are, from place k on; return the next."""
     stop = nonzero(numbers, columns, k)
@@ -51,7 +51,7 @@ def compress(numbers, columns, pairs, k):
     return stop
 
 
-@jit
+@inner
 def logistic(minus, out):
     """Write the sigmoid of ``-minus``, within `SIGMOID_OFF`.
 
@@ -74,7 +74,7 @@ def logistic(minus, out):
         out[j] = _ONE / (_ONE + e)
 
 
-@jit
+@inner
 def hidden(columns, pairs, W, factors, minus_b, sums, minus, z):
     """Write the outputs of the hidden units for one sample to `z`; see `pixels_kernel`."""
     for first in range(0, sums.size, UNITS):

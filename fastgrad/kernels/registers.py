@@ -12,27 +12,26 @@ def arrays(context, builder, signature, arguments, *which):
     return [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in which]
 
 
-def loop(builder, count, sums, body):
-    """Emit ``for k in range(count): sums = body(k, sums)``; return what the sums end as."""
+def loop(builder, first, last, sums, body):
+    """Emit ``for k in range(first, last): sums = body(k, sums)``; return what the sums end as."""
     before = builder.basic_block
     turn, after = (builder.append_basic_block(name) for name in ("turn", "after"))
-    builder.cbranch(builder.icmp_signed(">", count, INT64(0)), turn, after)
+    builder.cbranch(builder.icmp_signed(">", last, first), turn, after)
 
     builder.position_at_end(turn)
-    k, *running = (builder.phi(value.type) for value in (count, *sums))
+    k, *running = (builder.phi(value.type) for value in (first, *sums))
     following = builder.add(k, INT64(1))
     added = body(k, running)
-    firsts, lasts = (INT64(0), *sums), (following, *added)
-    for phi, first, last in zip((k, *running), firsts, lasts, strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(last, turn)
-    builder.cbranch(builder.icmp_signed("<", following, count), turn, after)
+    for phi, start, next_ in zip((k, *running), (first, *sums), (following, *added), strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(next_, turn)
+    builder.cbranch(builder.icmp_signed("<", following, last), turn, after)
 
     builder.position_at_end(after)
     results = [builder.phi(value.type) for value in sums]
-    for phi, first, last in zip(results, sums, added, strict=True):
-        phi.add_incoming(first, before)
-        phi.add_incoming(last, turn)
+    for phi, start, end in zip(results, sums, added, strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, turn)
     return results
 
 

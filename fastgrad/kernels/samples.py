@@ -16,13 +16,16 @@ import math
 
 import numpy as np
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, multiply_panel, pack, places
 
+SIGMOIDAL, LINEAR = np.True_, np.False_
+"""Kinds of units; numba compiles a function once for the literal True, and once for False."""
 
-@jit
+
+@inner
 def hidden_units(a, z, slope):
     """Write the sigmoid of `a` and its slope; exp(-|a|) keeps z (1 - z) right where z rounds to 1.
 
@@ -37,7 +40,7 @@ def hidden_units(a, z, slope):
         slope[j] = small * large * large
 
 
-@jit
+@inner
 def softmax(scores, p):
     """Write the softmax of one sample's scores to `p`."""
     highest = scores[0]
@@ -51,7 +54,7 @@ def softmax(scores, p):
         p[c] /= mass
 
 
-@jit
+@inner
 def in_panels(c, out):
     """Write c0 and c1 one panel after the other."""
     H = c.size // 2
@@ -75,9 +78,8 @@ def first_layer_kernel(starts, columns, values, W1, b1, start, stop, a):
         for k in range(a.shape[1] // WIDTH):
             pack(W1, b1, k, above, below, panel)
             for n in range(stop - start):
-                mine = slice(begin[n], end[n])
-                sums = a[n, k * WIDTH : (k + 1) * WIDTH]
-                multiply_panel(columns[mine], values[mine], above, panel, sums)
+                at = n * a.shape[1] + k * WIDTH
+                multiply_panel(columns, values, begin[n], end[n], above, panel, a, at)
 
 
 @jit
@@ -88,7 +90,9 @@ def samples_kernel(a, W2, b2, V, t, reach, state):
     curves of a layer are left out where it is 0.
     """
     H, C = W2.shape
-    every = np.arange(H + 1)
+    every = np.empty(H + 1, np.int64)
+    for j in range(every.size):  # np.arange takes half a second to compile
+        every[j] = j
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
     for k in range(last.shape[0]):
         pack(W2, b2, k, TOP, H + 1, last[k])
@@ -103,14 +107,14 @@ def samples_kernel(a, W2, b2, V, t, reach, state):
         z[H] = 1.0
         scores[:] = 0.0
         for k in range(last.shape[0]):
-            multiply_panel(every, z, TOP, last[k], scores[k * WIDTH : (k + 1) * WIDTH])
+            multiply_panel(every, z, TOP, H + 1, TOP, last[k], scores, k * WIDTH)
         softmax(scores[:C], p)
         label = t[n]
         r = p[label] / (p[label] + TINY)
         if reach[0] > 0.0:
             unit_moments(p, label, V, M)
-            curves(True, z, slope, r, M, reach[0], c)
+            curves(SIGMOIDAL, z, slope, r, M, reach[0], c)
             in_panels(c, row)
         if reach[1] > 0.0:
             score_moments(p, label, M)
-            curves(False, p, p, r, M, reach[1], row[at : at + 2 * C])
+            curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgrad._jit import jit
+from fastgrad._jit import inner, jit
 from fastgrad.kernels.nonzero import nonzero
 
 
@@ -16,7 +16,8 @@ def compress_kernel(X, columns, values):
     all entries, and for what `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
-    starts = np.zeros(samples + 1, np.int64)
+    starts = np.empty(samples + 1, np.int64)  # np.zeros takes half a second to compile
+    starts[0] = 0
     for n in range(samples):
         row = X[n]
         stop = nonzero(row, columns, starts[n])
@@ -28,7 +29,7 @@ def compress_kernel(X, columns, values):
     return starts
 
 
-@jit
+@inner
 def layer(columns, values, A, out):
     """Write the product of one compressed row with `A` to `out`.
 
