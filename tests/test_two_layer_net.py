@@ -386,6 +386,26 @@ def test_parameters_that_would_lose_the_step_are_refused(make_net, make_batch):
         net.numerical_gradient(x, t)
 
 
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"method": method} for method in METHODS),
+        {"workers": 2},
+        {"workers": 2, "backend": "processes"},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("always")
+def test_one_parameter_that_would_lose_the_step_is_refused(make_net, make_batch, name, options):
+    net, (x, t) = make_net(), make_batch()
+    net.params[name].flat[-1] = -1e13
+    with pytest.raises(ValueError, match=r"h=0.0001 is lost beside a parameter of size 1e\+13"):
+        net.numerical_gradient(x, t, **options)
+    net.params[name].flat[-1] = -1e10
+    net.numerical_gradient(x, t, **options)
+
+
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (1, -1, 1), (1, 1, 2.5), (1, True, 1)])
 def test_sizes_that_are_no_sizes(sizes):
     with pytest.raises(ValueError, match="must be a whole number from 1"):
