@@ -52,12 +52,13 @@ def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Cal
 class Kinds(NamedTuple):
     """The objectives for f as it is called.
 
-    `compiled` returns None where only Python can call f; numba is not imported before.
+    `compiled` imports the one for compiled code, and numba with it, and returns what makes it, or
+    makes None where only Python can call f.
     """
 
     plain: Callable[..., Any]
     batched: Callable[..., Any]
-    compiled: Callable[..., Any]
+    compiled: Callable[[], Callable[..., Any]]
 
 
 def by_steps(
@@ -71,7 +72,7 @@ def by_steps(
 ) -> Any:
     """Return the objective for steps that are known."""
     if compiled(f) and not batched:
-        objective = kinds.compiled(f, parameters, args, steps, keep)
+        objective = kinds.compiled()(f, parameters, args, steps, keep)
         if objective is not None:
             return objective
     kind = kinds.batched if batched else kinds.plain

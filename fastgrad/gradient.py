@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from fastgrad.objectives.jitted import Jitted
 
 
-def _jitted(*arguments: Any) -> Jitted | None:
-    from fastgrad.objectives.jitted import Jitted, driven
+@functools.cache
+def _jitted() -> Callable[..., Any]:
+    from fastgrad.objectives.jitted import Jitted
 
-    return driven(Jitted, *arguments)
+    return Jitted.of
 
 
 FIRST_ORDER = Kinds(BlackBox, Batched, _jitted)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,15 +20,12 @@ from fastgrad.step_sizes import taken
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
-if TYPE_CHECKING:
+
+@functools.cache
+def _jitted() -> Callable[..., Any]:
     from fastgrad.objectives.jitted_second_order import JittedSecondOrder
 
-
-def _jitted(*arguments: Any) -> JittedSecondOrder | None:
-    from fastgrad.objectives.jitted import driven
-    from fastgrad.objectives.jitted_second_order import JittedSecondOrder
-
-    return driven(JittedSecondOrder, *arguments)
+    return JittedSecondOrder.of
 
 
 SECOND_ORDER = Kinds(SecondOrder, BatchedSecondOrder, _jitted)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastgrad._typing import Array
 
-FLOAT64 = np.dtype(float)
+FLOAT64: np.dtype[Any] = np.dtype(float)
 
 UNPLAIN = np.ma.MaskedArray, np.matrix
 """Kinds of arrays whose `flat` is no row of numbers."""
@@ -72,15 +72,15 @@ class Parameters:
         self._names: list[str] = []  # no dict: keys may differ and look the same
         self.leaves: list[Array] = []
         self.dtypes: list[np.dtype[Any]] = []
-        self.size, self._starts = 0, [0]
+        self.dtype, self.size, self._starts = FLOAT64, 0, [0]
         for place, leaf in _leaves(self.x, name) if self._nested else [(name, self.x)]:
             self._names.append(place)
             self.leaves.append(leaf)
             self.dtypes.append(leaf.dtype)
             self.size += leaf.size
             self._starts.append(self.size)
-        dtypes = set(self.dtypes)
-        self.dtype = FLOAT64 if dtypes <= {FLOAT64} else np.result_type(FLOAT64, *dtypes)
+            if leaf.dtype is not FLOAT64:
+                self.dtype = np.result_type(self.dtype, leaf.dtype)
 
     def split(self, block: range) -> list[tuple[int, range, slice]]:
         """Return (leaf, flat indices within the leaf, where they stand in the block) of each."""
@@ -103,13 +103,13 @@ class Parameters:
         """
         for leaf, indices, where in self.split(block):
             first = where.start
-            while len(indices) > min(length, most):
-                piece, indices = indices[: min(length, most)], indices[min(length, most) :]
+            while len(indices) > (now := min(length, most)):
+                piece, indices = indices[:now], indices[now:]
                 start = time.perf_counter()
                 yield leaf, piece, slice(first, first + len(piece))
                 seconds = time.perf_counter() - start
-                first += len(piece)
-                length = max(1, int(len(piece) * PIECE_SECONDS / max(seconds, 1e-9)))
+                first += now
+                length = max(1, int(now * PIECE_SECONDS / max(seconds, 1e-9)))
             yield leaf, indices, slice(first, where.stop)
 
     def name(self, coordinate: int) -> str:
@@ -134,11 +134,12 @@ class Parameters:
         Where `vector` has more axes, its last one is the long vector, and the arrays keep the axes
         before it.
         """
-        outer, alone = vector.shape[:-1], len(self.leaves) == 1
+        outer = vector.shape[:-1]
+        if not self._nested:
+            return vector.reshape(outer + self.x.shape).astype(self.dtypes[0], copy=False)
         pieces = []
         for k, leaf in enumerate(self.leaves):
-            piece = vector if alone else vector[..., self._starts[k] : self._starts[k + 1]]
-            piece = piece.reshape(outer + leaf.shape)
+            piece = vector[..., self._starts[k] : self._starts[k + 1]].reshape(outer + leaf.shape)
             pieces.append(piece.astype(self.dtypes[k], copy=False))
         return self.rebuild(pieces)
 
@@ -236,11 +237,9 @@ def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
 
 def _is_structure(x: Any) -> bool:
     """Tell a structure of arrays from what NumPy would make one array of."""
-    if isinstance(x, np.ndarray) or not isinstance(x, dict | list | tuple):
-        return False
-    if isinstance(x, dict) or not x:
-        return True
-    return any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
+    if not isinstance(x, list | tuple):
+        return isinstance(x, dict)
+    return not x or any(isinstance(item, np.ndarray) or _is_structure(item) for item in x)
 
 
 def _leaves(x: Any, name: str) -> list[tuple[str, Any]]:

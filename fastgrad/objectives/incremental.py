@@ -119,7 +119,8 @@ class _HiddenCurves:
         columns = self.inputs.entries[1]
         every = -(-len(columns) // ENOUGH)
         entries = np.bincount(columns[::every], minlength=self.inputs.features + 1)
-        return (PACE * self.units * every) * entries
+        weights: Floats = PACE * self.units * every * entries.astype(float)
+        return weights
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +122,24 @@ class Jitted(OneEach):
         if steps.needs_value and not (keep or math.isfinite(self.value)):
             raise not_finite(self.value, "x")
 
+    @classmethod
+    def of(
+        cls,
+        f: Callable[..., Any],
+        parameters: Parameters,
+        args: tuple[Any, ...],
+        steps: Steps,
+        keep: bool,
+    ) -> Jitted | None:
+        """Return the objective, or None where only Python can call f.
+
+        Compiled code takes plain numbers from f.
+        """
+        if not drivable(parameters.x, args):
+            return None
+        objective = cls(f, parameters, args, steps, keep)
+        return objective if objective.returns_number else None
+
     items = size = property(attrgetter("parameters.size"), doc="Number of coordinates.")
 
     def evaluate(self) -> Any:
@@ -174,27 +192,6 @@ class Jitted(OneEach):
         original = self.parameters.leaves[leaf].flat[i]
         point = original + plan.move(*at)
         return point, self.parameters.moved(leaf, i, original.item(), point.item())
-
-
-J = TypeVar("J", bound=Jitted)
-
-
-def driven(
-    kind: type[J],
-    f: Callable[..., Any],
-    parameters: Parameters,
-    args: tuple[Any, ...],
-    steps: Steps,
-    keep: bool,
-) -> J | None:
-    """Return the objective for a compiled `f`, or None where only Python can call it.
-
-    Compiled code takes plain numbers from f.
-    """
-    if not drivable(parameters.x, args):
-        return None
-    objective = kind(f, parameters, args, steps, keep)
-    return objective if objective.returns_number else None
 
 
 def drivable(x: Any, args: tuple[Any, ...]) -> bool:
