@@ -26,6 +26,11 @@ def aligned(size: int, dtype: DTypeLike = float) -> Array:
     return memory[start : start + size]
 
 
+def forget() -> None:
+    """Leave all of this thread's memory to those who may still write to it."""
+    vars(_kept).clear()
+
+
 def scratch(name: str, size: int, dtype: DTypeLike = float) -> Array:
     """Return a vector with anything in it, in this thread's memory of that name.
 

@@ -46,8 +46,8 @@ def curves_are_exact(h: float, largest: float, spread: float, gain: float) -> bo
     >>> curves_are_exact(1e-4, 1.0, 1.0, SIGMOID), curves_are_exact(0.5, 1.0, 1.0, SIGMOID)
     (True, False)
     """
-    steep = 2.0 * gain * spread
-    radius = 1.0 if steep <= 1.0 else 1.0 / steep  # which keeps a NaN
-    rho = h * largest / radius
-    bound = largest * 0.3 * rho**4 / radius
+    steep = 2.0 * gain * spread  # 1 / R
+    steep = 1.0 if steep <= 1.0 else steep  # which keeps a NaN
+    rho = h * largest * steep
+    bound = largest * 0.3 * (rho * rho) * (rho * rho) * steep  # a power would overflow loudly
     return rho <= 0.1 and bound <= EPS / (8.0 * h)

@@ -50,9 +50,9 @@ class StepSizes:
                 raise ValueError(
                     f"pass h or relative_step, not both; got {h!r} and {relative_step!r}"
                 )
-            self._relative = _positive(relative_step, "relative_step must be a number or None")
+            self._relative = positive(relative_step, "relative_step must be a number or None")
         elif h is not None and (isinstance(h, str) or not hasattr(h, "__len__")):
-            self.one = _positive(h, "h must be a number, an array or structure like x, or None")
+            self.one = positive(h, "h must be a number, an array or structure like x, or None")
         elif h is not None:
             self._each = parameters.spread(h, "h")
 
@@ -94,7 +94,8 @@ def refuse(
         raise ValueError(f"{parameters.name(first + k)} {text}")
 
 
-def _positive(value: Any, wanted: str) -> float:
+def positive(value: Any, wanted: str) -> float:
+    """Return a step as a float; `wanted` says what else than a number may stand there."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{wanted}, got {value!r}")
     try:

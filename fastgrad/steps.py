@@ -87,8 +87,8 @@ class Steps:
         self.sizes = StepSizes(parameters, h, relative_step)
         self.bounds = pairs(parameters, bounds)
         self._between = between
-        self.formulas = (stencil,) if bounds is None else (stencil, *stencil.sided)
-        table = stencil.table if bounds is None else tables(self.formulas)
+        self.formulas = (stencil, *stencil.sided) if self.bounds else (stencil,)
+        table = tables(self.formulas) if self.bounds else stencil.table
         self.counts, self._offsets, self.weights, self.centers = table
         self.needs_value = any(self.centers.tolist())
         # The plan of each array whose coordinates all have one step and one formula.
@@ -241,7 +241,7 @@ def _one_for_all(
     And up to which |x| they are sure to move and to stay finite; below 0 if it is not sure of any.
     """
     offsets, step = np.array([[offset for offset, _ in ways]]), np.array([h])
-    with np.errstate(over="ignore"):  # What overflows has no room either.
+    with np.errstate(all="ignore"):  # What overflows has no room, and what underflows is 0.
         plan = Plan(moves(offsets, step, dtype), step, np.zeros(1, np.int64))
     info = np.finfo(dtype)
     room = float(min(info.max, np.finfo(float).max)) - h * reach

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import _blas, executors, reference
-from fastgrad._scratch import aligned, scratch
+from fastgrad._scratch import aligned, forget, scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate
@@ -19,6 +18,7 @@ from fastgrad.objectives.images import PART, Images
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, check_moves, compress
 from fastgrad.stencils import CENTRAL
+from fastgrad.step_sizes import positive
 from fastgrad.steps import Steps
 from fastgrad.structures import Parameters
 
@@ -206,26 +206,42 @@ class TwoLayerNet:
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
         W1, b1, W2, b2 = self._floats()
-        _check_step(h)
+        h = positive(h, "h must be a number")
         check_moves(h, b1, W2, b2)
         executor = executors.choose(workers, backend)
-        if method != "incremental":
-            check_moves(h, W1)  # where it is, `Samples` does it
         if method == "naive":
             x = _finite(x)
+            check_moves(h, W1)
             return {
                 name: reference.numerical_gradient(
                     lambda _: mean_log_loss(self._forward(x), t), array, h=h
                 )
                 for name, array in self.params.items()
             }
+        try:
+            return self._compiled_gradient([W1, b1, W2, b2], x, t, h, method, executor)
+        except BaseException:
+            forget()  # Threads may still be at work on what is kept for kernels.
+            raise
+
+    def _compiled_gradient(
+        self,
+        layers: list[Array],
+        x: Array,
+        t: Integers,
+        h: float,
+        method: str,
+        executor: executors.Executor,
+    ) -> Gradients:
         inputs = compress(x)
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
+            W1, b1, W2, b2 = layers
+            check_moves(h, W1)
             full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
-        samples = Samples([W1, b1, W2, b2], inputs, t, h)
+        samples = Samples(layers, inputs, t, h)
         state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
         rows = IncrementalNetwork(samples, state)
         return rows.rows.unpack(differentiate(rows, executor, out=aligned(rows.size))[0])
@@ -283,7 +299,7 @@ class TwoLayerNet:
         from fastgrad.comparison import check_tolerances, compare
 
         check_tolerances(rtol, atol)
-        _check_step(h)
+        h = positive(h, "h must be a number")
         x, t = self._check_batch(x, t)
         parameters = Parameters(self.params)
         given = parameters.matching(self.gradient(x, t), "gradient")
@@ -346,10 +362,3 @@ def _finite(x: Array) -> Array:
             f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
         )
     return x
-
-
-def _check_step(h: float) -> None:
-    if isinstance(h, bool) or not isinstance(h, numbers.Real):
-        raise TypeError(f"h must be a number, got {h!r}")
-    if not (np.isfinite(h) and h > 0):
-        raise ValueError(f"h must be a finite step above 0, got {h!r}; the book uses 1e-4")

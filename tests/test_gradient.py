@@ -327,6 +327,18 @@ def test_x_must_be_finite(bad):
         numerical_gradient(np.sum, np.array([1.0, bad]))
 
 
+@pytest.mark.parametrize("x", [{}, [], (), {"a": []}, {"a": {}}], ids=repr)
+def test_nothing_is_evaluated_where_there_is_nothing_to_move(x):
+    assert numerical_gradient(functions_of_x.never, x, bounds=(0.0, 1.0)) is not None
+
+
+@pytest.mark.parametrize("h", [1e-50, 1e-8, 1e30, 1e300])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_numpy_s_errors_are_not_set_off_by_what_is_refused(dtype, h):
+    with np.errstate(all="raise"), pytest.raises(ValueError, match=r"x\[1\] must be finite"):
+        numerical_gradient(functions_of_x.never, np.array([0.0, np.nan], dtype), h)
+
+
 @pytest.mark.parametrize("name", STENCILS)
 @settings(max_examples=60)
 @given(data=st.data())

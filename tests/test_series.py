@@ -26,6 +26,14 @@ def test_the_switch_lies_where_the_proof_puts_it():
     assert not series.curves_are_exact(1e-4, 1.0, 9.6, series.SIGMOID)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [(1e-4, 1e85, 1.0), (1e300, 1e300, 1.0), (1e300, 1.0, np.inf), (1e-4, 1.0, 1e308)],
+)
+def test_sizes_that_overflow_are_not_exact(arguments):
+    assert not series.curves_are_exact(*arguments, series.SIGMOID)
+
+
 @pytest.mark.parametrize("place", range(4))
 def test_nan_never_counts_as_exact(place):
     arguments = [1e-4, 1.0, 1.0, series.SIGMOID]

@@ -1,4 +1,6 @@
 import itertools
+import threading
+import time
 
 import book
 import numpy as np
@@ -7,8 +9,10 @@ from conftest import largest_difference, same_bits
 from tolerances import EXTENDED, REFERENCE
 
 from fastgrad import TwoLayerNet
+from fastgrad._scratch import scratch
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
+from fastgrad.objectives import incremental
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.partition import partition
 
@@ -404,6 +408,43 @@ def test_one_parameter_that_would_lose_the_step_is_refused(make_net, make_batch,
         net.numerical_gradient(x, t, **options)
     net.params[name].flat[-1] = -1e10
     net.numerical_gradient(x, t, **options)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.usefixtures("always")
+def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
+    make_net, make_batch, monkeypatch, error
+):
+    net, (x, t) = make_net(), make_batch(samples=40)
+    partials, used, started = incremental.Samples.partials, [], threading.Event()
+
+    def slow(samples, block, out):
+        if block.start > 0:
+            used.extend((out, samples.inputs.entries[2]))
+            started.set()
+            time.sleep(0.1)
+            partials(samples, block, out)
+        else:
+            assert started.wait(10)
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(incremental.Samples, "partials", slow)
+        with pytest.raises(error):
+            net.numerical_gradient(x, t, workers=2)
+    for memory in used:
+        assert not np.shares_memory(memory, scratch("state", 1))
+        assert not np.shares_memory(memory, scratch("values", 1))
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">i4", np.float16, np.longdouble, np.uint16])
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_that_compiled_code_does_not_know(make_net, make_batch, dtype, method):
+    net, (x, t) = make_net(), make_batch()
+    x, h = np.round(4 * abs(x)), np.float16(1e-4)
+    expected = book.central_difference(net.params, x, t, float(h))
+    found = net.numerical_gradient(x.astype(dtype), t, h=h, method=method)
+    assert largest_difference(found, expected) <= REFERENCE[1e-4]
 
 
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (1, -1, 1), (1, 1, 2.5), (1, True, 1)])

@@ -103,6 +103,8 @@ def compress(x: Array) -> Inputs:
     The entries stand in this thread's memory, and only until its next batch.
     """
     samples, features = x.shape
+    if x.dtype.char in "eg" or not x.dtype.isnative:
+        x = x.astype(float)  # numba has no such numbers
     room = samples * (features + 1) + TOGETHER
     columns, values = scratch("columns", room, np.int64), scratch("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
