@@ -162,6 +162,7 @@ class BlackBox(OneEach):
         values: list[Any] = []
         append, read = values.append, self._read
         ready = self.ready if self.steps.kinds == REAL else ()
+        kind = float if ready is float else None  # NumPy takes twice as long to find out.
         for i, moves in zip(indices, self.steps.moves(plan)):  # noqa: B905, may go on
             original = entry[i]
             for move in moves:
@@ -171,14 +172,14 @@ class BlackBox(OneEach):
                 try:
                     value = f(x)
                     if not isinstance(value, ready):
-                        value = read(value)
+                        value, kind = read(value), None
                 except Exception as error:
                     number = saved[i - indices.start].item()
                     explain(error, self.parameters.moved(leaf, i, number, number + move))
                     raise
                 append(value)
             entry[i] = original
-        return np.array(values)
+        return np.array(values, kind)
 
     def _together(self, where: Any, moves: Array, place: Callable[[], str]) -> Any:
         """Return f with several coordinates of x, which is one array, moved at once."""
