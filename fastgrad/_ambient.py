@@ -22,9 +22,7 @@ def context() -> bool:
 
 
 def configured() -> bool:
-    """Tell whether `joblib.parallel_config` asks for workers."""
-    if not context():
-        return False
+    """Tell whether the `joblib.parallel_config` that is open asks for workers."""
     from joblib.parallel import get_active_backend
 
     backend, workers = get_active_backend()

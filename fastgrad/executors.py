@@ -227,7 +227,8 @@ def choose(workers: int | None, backend: str | None, *, compiled: bool = True) -
         )
     if backend is not None:
         _check_backend(backend)
-    if workers == 1 or (workers is None and backend is None and not _ambient.configured()):
+    asked = workers is not None or backend is not None
+    if workers == 1 or not (asked or (_ambient.context() and _ambient.configured())):
         return SERIAL
     return _resolve(workers, backend, THREADS if compiled else "processes")
 
