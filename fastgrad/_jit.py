@@ -13,11 +13,16 @@ import numba
 #   so that a row's bits do not depend on the block it was computed in, and (x + h) - x stays.
 # error_model numpy: x/0 is inf, as in the reference; the test for it would stop vectorisation.
 # no_cfunc_wrapper: nobody calls them from C.
-inner = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", no_cfunc_wrapper=True)
+OPTIONS = {
+    "nogil": True,
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
 
-jit = numba.njit(
-    nogil=True, cache=True, fastmath={"contract"}, error_model="numpy", no_cfunc_wrapper=True
-)
+jit = numba.njit(cache=True, **OPTIONS)
+
+inner = numba.njit(**OPTIONS)
 
 # For the loop around somebody else's compiled function: no `contract`, so that it rounds as the
 # same loop in Python does, and no cache, which cannot hold a function made at run time.

@@ -11,7 +11,7 @@ TINY = 1e-7
 
 
 @inner
-def loss_kernel(A1, A2, starts, columns, values, t, scratch):
+def mean_loss(A1, A2, starts, columns, values, t, scratch):
     """Return the batch's mean cross entropy, of inputs from `compress_kernel`.
 
     `scratch` is the (hidden, scores, range(H + 1)) of one sample; ``hidden[H]`` has to be 1.
@@ -51,7 +51,7 @@ def full_kernel(A1, A2, starts, columns, values, t, h, offsets, weights, start, 
             difference = 0.0
             for k in range(offsets.size):
                 A[i, j] = saved + offsets[k] * h
-                loss = loss_kernel(A1, A2, starts, columns, values, t, scratch)
+                loss = mean_loss(A1, A2, starts, columns, values, t, scratch)
                 difference += weights[k] * loss
             A[i, j] = saved
             out[position] = difference / h

@@ -7,6 +7,7 @@ sample; `IncrementalNetwork` is the second.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,16 +75,19 @@ class Samples(PlainArrays):
 
     def cost(self) -> Cost:
         """Return an estimate from the multiplications that are not by zero."""
-        H, C = self.rows.hidden, self.rows.classes
-        seconds = 0.15e-9 * H * len(self.inputs.entries[2]) + self.items * 2.5e-9 * (H + 1) * C
+        seconds = self._seconds(len(self.inputs.entries[2]), self.items)
         return Cost(seconds, seconds, 1.2e-9 * self.layers[0].size)
 
     def weights(self) -> Floats:
         """Return about what each sample costs, and with the first one the look at W1."""
-        H, C = self.rows.hidden, self.rows.classes
-        weights: Floats = 0.15e-9 * H * np.diff(self.inputs.entries[0]) + 2.5e-9 * (H + 1) * C
+        weights: Floats = self._seconds(np.diff(self.inputs.entries[0]), 1)
         weights[0] += 0.5e-9 * self.layers[0].size
         return weights
+
+    def _seconds(self, entries: Any, samples: int) -> Any:
+        """Return about what so many samples cost that have so many entries."""
+        H, C = self.rows.hidden, self.rows.classes
+        return 0.15e-9 * H * entries + 2.5e-9 * (H + 1) * C * samples
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's rows."""
