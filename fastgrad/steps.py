@@ -110,8 +110,10 @@ class Steps:
 
     def moves(self, plan: Plan) -> Iterable[list[float]]:
         """Return the moves of each coordinate of a plan, without padding."""
-        rows, counts = plan.moves.tolist(), self.counts[plan.which].tolist()
-        rows = [row[:count] for row, count in zip(rows, counts, strict=True)]
+        rows = plan.moves.tolist()
+        if len(self.counts) > 1:
+            counts = self.counts[plan.which].tolist()
+            rows = [row[:count] for row, count in zip(rows, counts, strict=True)]
         return repeat(rows[0]) if len(rows) == 1 else rows
 
     def combine(self, plan: Plan, values: Array, out: Array, value: Any) -> None:

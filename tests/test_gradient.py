@@ -496,6 +496,34 @@ def test_a_value_that_is_not_finite_names_the_coordinate_and_the_side(way, stenc
     assert np.isnan(kept).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("returns", "stencil"),
+    [(float, "central"), (np.float64, "central"), (np.atleast_1d, "central"), (complex, "complex")],
+)
+def test_after_a_value_that_is_not_finite_f_is_not_called_again(returns, stencil):
+    calls = []
+
+    def f(x):
+        calls.append(x.copy())
+        return returns(x[0] if x[1] == 1.0 else math.inf)
+
+    x = np.ones(3000)
+    with pytest.raises(FloatingPointError, match=r"f is .*inf.* at x\[1\] = 1.0 \+ "):
+        numerical_gradient(f, x, stencil=stencil)
+    assert calls[-1][1] != 1.0
+    assert (np.array(calls[:-1])[:, 1] == 1.0).all()
+    assert (x == 1.0).all()
+
+
+def test_numbers_beyond_the_range_of_float64_are_finite_in_their_own_precision():
+    x = np.ones(2, np.longdouble)
+    large = x[0] * 2 * np.finfo(float).max
+    if not np.isfinite(large):
+        pytest.skip("longdouble has the range of float64 here")
+    gradient = numerical_gradient(lambda x: np.atleast_1d(large * x.sum()), x, h=2.0**-8)
+    assert gradient.tolist() == [large, large]
+
+
 def test_f_of_x_itself_must_be_finite_where_it_is_used():
     with pytest.raises(FloatingPointError, match="f is inf at x"):
         numerical_gradient(lambda x: math.inf, np.ones(2), stencil="forward")

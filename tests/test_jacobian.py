@@ -1,6 +1,7 @@
 """`jacobian`: every output against the plain loop, every kind of x and f, every failure."""
 
 import doctest
+import math
 import sys
 import tracemalloc
 from collections import namedtuple
@@ -269,6 +270,18 @@ def test_a_value_that_is_not_finite_names_the_output_and_the_coordinate(batched)
     assert np.argwhere(np.isnan(kept)).tolist() == [[1, 1, 1]]
     with pytest.raises(FloatingPointError, match=r"f\[1, 0\] is -inf at x;"):
         jacobian(f, np.ones(3), batched=batched)
+
+
+def test_after_a_value_that_is_not_finite_f_is_not_called_again():
+    calls = []
+
+    def f(x):
+        calls.append(x.copy())
+        return x if x[1] == 1.0 else x * math.inf
+
+    with pytest.raises(FloatingPointError, match=r"f\[0\] is inf at x\[1\] = 1.0 \+ 0.0001"):
+        jacobian(f, np.ones(50))
+    assert [x[1] == 1.0 for x in calls] == [True] * (len(calls) - 1) + [False]
 
 
 def test_an_f_that_changes_its_shape_is_refused():

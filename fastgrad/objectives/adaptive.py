@@ -124,7 +124,7 @@ class Adaptive(BlackBox):
 
     def partials(self, block: range, out: Any) -> None:
         """Write the block's estimates."""
-        for leaf, indices, where in self.parameters.pieces(block, 1):
+        for leaf, indices, where in self.parameters.pieces(block):
             for k, i in enumerate(indices, start=where.start):
                 out[k] = self._estimate(leaf, i)
 

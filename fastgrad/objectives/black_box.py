@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, OneEach
-from fastgrad.objectives.values import REAL, explain, not_finite, single
+from fastgrad.objectives.values import REAL, all_finite, explain, not_finite, single
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import PIECE, Parameters, entries
 
@@ -35,10 +35,12 @@ class BlackBox(OneEach):
     shareable = False  # Blocks side by side would move the same x.
     outputs = 1
     """Numbers that f returns."""
-    piece = PIECE
-    """Coordinates whose values are held at a time, at most."""
+    first = piece = PIECE
+    """Coordinates whose values are held at a time, at most; and before any time has been taken."""
     ready: Any = float
     """Type of what f returns that needs no further look."""
+    finite: Any = staticmethod(math.isfinite)
+    """Tells whether such a value is finite."""
 
     def __init__(
         self, f: Callable[[Any], Any], parameters: Parameters, steps: Steps, keep: bool
@@ -74,7 +76,7 @@ class BlackBox(OneEach):
         self._set_value(self.steps.value(self._counted))
 
     def _set_value(self, value: Any) -> None:
-        if not (self.keep or np.isfinite(value).all()):
+        if not (self.keep or all_finite(value)):
             raise self._not_finite(value, lambda *_: "x")
         self.value = value.real
 
@@ -141,8 +143,7 @@ class BlackBox(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives. x is restored whatever happens."""
-        # The first piece is one coordinate: how long f takes is not known yet.
-        for leaf, indices, where in self.parameters.pieces(block, 1, self.piece):
+        for leaf, indices, where in self.parameters.pieces(block, self.first, self.piece):
             flat = self.parameters.leaves[leaf].flat
             piece = slice(indices.start, indices.stop)
             saved = flat[piece]
@@ -152,16 +153,15 @@ class BlackBox(OneEach):
             except BaseException:
                 flat[piece] = saved
                 raise
-            self._check_finite(leaf, indices, plan, values)
             self.steps.combine(plan, values, out[where], self.value)
 
     def _evaluate(self, leaf: int, indices: range, saved: Array, plan: Plan) -> Array:
-        """Return f at all points of a plan."""
+        """Return f at all points of a plan; raise if it is not finite somewhere."""
         f, x, entry = self.f, self.parameters.x, entries(self.parameters.leaves[leaf])
         # Python's numbers and local names: NumPy's scalars would cost more than a cheap f.
         values: list[Any] = []
         append, read = values.append, self._read
-        ready = self.ready if self.steps.kinds == REAL else ()
+        ready, finite = (self.ready, self.finite) if self.steps.kinds == REAL else ((), all_finite)
         kind = float if ready is float else None  # NumPy takes twice as long to find out.
         for i, moves in zip(indices, self.steps.moves(plan)):  # noqa: B905, may go on
             original = entry[i]
@@ -177,6 +177,10 @@ class BlackBox(OneEach):
                     number = saved[i - indices.start].item()
                     explain(error, self.parameters.moved(leaf, i, number, number + move))
                     raise
+                if not (finite(value) or self.keep or all_finite(value)):
+                    number = saved[i - indices.start].item()
+                    place = self.parameters.moved(leaf, i, number, number + move)
+                    raise self._not_finite(value, lambda *_, place=place: place)
                 append(value)
             entry[i] = original
         return np.array(values, kind)
@@ -197,7 +201,7 @@ class BlackBox(OneEach):
 
     def _check_finite(self, leaf: int, indices: range, plan: Plan, values: Array) -> None:
         """Raise if a value is not finite, and say for which coordinate and on which side."""
-        if not (self.keep or np.isfinite(values).all()):
+        if not (self.keep or all_finite(values)):
             raise self._not_finite(values, lambda k, _: self._place(leaf, indices, plan, k))
 
     def _not_finite(self, values: Any, place: Callable[[int, int], str]) -> FloatingPointError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastgrad._typing import Array, Integers
 from fastgrad.objectives.outputs import Outputs
+from fastgrad.objectives.values import all_finite
 from fastgrad.sparsity import Pattern
 from fastgrad.steps import Plan, Steps
 from fastgrad.structures import Parameters
@@ -104,7 +105,7 @@ class Groups(Outputs):
             self._together(columns, plan.moves[:, k], partial(place, k))
             for k in range(self._count(plan))
         ])  # fmt: skip
-        if not (self.keep or np.isfinite(values).all()):
+        if not (self.keep or all_finite(values)):
             raise self._not_finite(values, place)
         # From here on it is one derivative a row: of the output `rows` by the coordinate `which`.
         plan = self.all.of(which)

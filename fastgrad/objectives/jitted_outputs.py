@@ -75,6 +75,7 @@ class JittedOutputs(Outputs):
     """
 
     shareable = True
+    first = 1  # An interrupt is heard after a piece, and how long f takes shows in the first.
 
     def __init__(
         self,
@@ -136,6 +137,7 @@ class JittedOutputs(Outputs):
             i = indices[at[0]]
             explain(error, self.parameters.moved(leaf, i, original.item(), point.item()))
             raise
+        self._check_finite(leaf, indices, plan, values)
         return values
 
     def _drive(

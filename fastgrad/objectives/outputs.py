@@ -11,9 +11,9 @@ import numpy as np
 from fastgrad._typing import Array, Floats
 from fastgrad.objectives.batched import Batched
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import numbers
+from fastgrad.objectives.values import all_finite, numbers
 from fastgrad.steps import Steps
-from fastgrad.structures import PIECE, Parameters
+from fastgrad.structures import FLOAT64, PIECE, Parameters
 
 PIECE_VALUES = 2**16
 """Numbers that are held until they are combined, at most: 512 KiB."""
@@ -41,6 +41,7 @@ class Outputs(BlackBox):
     """
 
     ready = ()
+    finite = staticmethod(all_finite)
     shape: tuple[int, ...] | None
     shape_first = True
     """Whether the shape has to be known before the first derivative."""
@@ -72,7 +73,8 @@ class Outputs(BlackBox):
         """Return a flat copy of what f returned: f may return the same memory every time."""
         array = numbers(returned, self.steps.kinds)
         self._settle(array.shape)
-        return array.astype(np.result_type(array.dtype, float)).reshape(-1)
+        kind = FLOAT64 if array.dtype is FLOAT64 else np.result_type(array.dtype, float)
+        return array.astype(kind).reshape(-1)
 
     def _settle(self, shape: tuple[int, ...]) -> None:
         """Note the shape of what f returns, and hold f to it."""

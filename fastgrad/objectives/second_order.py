@@ -12,7 +12,7 @@ import numpy as np
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.objectives.batched import BATCH_BYTES, Batched
 from fastgrad.objectives.black_box import BlackBox
-from fastgrad.objectives.values import not_finite
+from fastgrad.objectives.values import all_finite, not_finite
 from fastgrad.second_stencils import SecondStencil
 from fastgrad.stencils import tables
 from fastgrad.steps import Plan, Steps
@@ -102,7 +102,7 @@ class Triangle(ABC):
         where[alone:, 1] += 1 + j
         moves = np.concatenate([plan.moves[[0, 0], :alone].T, np.stack(sides, axis=1)])
         values = self._at(where, moves)
-        if not (self.keep or np.isfinite(values).all()):
+        if not (self.keep or all_finite(values)):
             k = int(np.isfinite(values).argmin())
             raise not_finite(values[k].item(), self._point(where[k], moves[k]))
         self.steps.combine(plan, values[:alone], out[:1], self.value)
