@@ -38,7 +38,7 @@ def results(workers: int, tasks: list[Task]) -> Iterator[Any]:
     futures: list[Future[Any]] = [Future() for _ in tasks]
     left = deque(zip(futures, tasks, strict=True))
     try:
-        _help_with(left, workers)
+        _help_with(left, workers, len(left) - 1)
         for future in futures:
             while left and not future.done():
                 _do_next(left)
@@ -49,6 +49,20 @@ def results(workers: int, tasks: list[Task]) -> Iterator[Any]:
             if pool := _pools.pop(workers, None):
                 pool.stop()
         raise
+
+
+def together(workers: int, call: Callable[[], None]) -> None:
+    """Make one call on so many threads, this one among them, and return when it returns here.
+
+    It shares its work by itself and returns when all of that is done: nobody waits for threads
+    that are late.
+    """
+    left: Tasks = deque((Future(), (call, ())) for _ in range(workers - 1))
+    try:
+        _help_with(left, workers, workers - 1)
+        call()
+    finally:
+        left.clear()
 
 
 def _do_next(tasks: Tasks) -> None:
@@ -81,9 +95,9 @@ class _Threads:
         for _ in range(count):
             threading.Thread(target=self._work, daemon=True).start()
 
-    def help_with(self, tasks: Tasks) -> None:
-        """Name the call to each thread, or to as many as it has tasks for beside the caller."""
-        for _ in range(min(self._count, len(tasks) - 1)):
+    def help_with(self, tasks: Tasks, most: int) -> None:
+        """Name the tasks to each thread, or to that many."""
+        for _ in range(min(self._count, most)):
             self._waiting.put(tasks)
 
     def stop(self) -> None:
@@ -106,11 +120,11 @@ _lock = threading.RLock()
 """Held where a pool is given a task or ended: what comes after its end would wait for ever."""
 
 
-def _help_with(tasks: Tasks, workers: int) -> None:
+def _help_with(tasks: Tasks, workers: int, most: int) -> None:
     with _lock:
         if workers not in _pools:
             _pools[workers] = _Threads(workers - 1)
-        _pools[workers].help_with(tasks)
+        _pools[workers].help_with(tasks, most)
 
 
 def _forked() -> None:

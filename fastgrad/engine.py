@@ -11,8 +11,9 @@ from functools import partial
 import numpy as np
 from tqdm import tqdm
 
+from fastgrad import _threads
 from fastgrad._typing import Array
-from fastgrad.executors import SERIAL, Executor
+from fastgrad.executors import SERIAL, Executor, cores
 from fastgrad.objectives.base import Cost, Objective
 from fastgrad.partition import balance, partition, taper
 
@@ -88,6 +89,29 @@ def differentiate(
             blocks = balance(blocks, weights[items.start : items.stop])
         run(executor, blocks)
     return gradient, executor
+
+
+def together(executor: Executor, seconds: float, calls: list[Callable[[], None]]) -> None:
+    """Make calls to compiled code, one after the other, each on all workers at a time.
+
+    They take about so long in all. Each shares its work by itself, and returns when all of it is
+    done. Where that does not pay, or workers do not share memory, one worker makes them.
+    """
+    workers = 1
+    if executor.shares_memory and executor.pays(Cost(seconds, seconds)):
+        workers = min(executor.workers, cores())  # More would wait for each other.
+    # Between long ones an interrupt is heard.
+    for group in [calls] if seconds < BLOCK_SECONDS else [[call] for call in calls]:
+        call = partial(_in_order, group)
+        if workers == 1:
+            call()
+        else:
+            _threads.together(workers, call)
+
+
+def _in_order(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 def _begin(run: Run, items: range) -> tuple[range, Cost]:

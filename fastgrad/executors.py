@@ -76,7 +76,7 @@ class Executor:
         gain = 0.95 * cost.wall - self.overhead - cost.wall / self.workers
         # The workers of a cluster have cores of their own.
         if gain > 0 and self.name in OVERHEAD:
-            gain = min(gain, 0.95 * cost.wall - self.overhead - cost.cpu / _cores())
+            gain = min(gain, 0.95 * cost.wall - self.overhead - cost.cpu / cores())
         if gain > 0 and self.cold:
             # Processes are started once earlier calls together would have been worth it.
             key = self.backend, self.workers
@@ -106,6 +106,11 @@ class Executor:
         with contextlib.suppress(Exception):
             list(_processes.results(self.workers, [(parcels.arrive, (), {})] * self.workers))
             _last_use[self.backend, self.workers] = time.monotonic()
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether workers see what others write: threads of this library do, and one alone."""
+        return self.workers == 1 or self.backend == THREADS
 
     def run(self, objective: Objective, blocks: list[range], out: Array) -> Iterator[range]:
         """Write the partial derivatives of all blocks to `out`, and yield each block when done."""
@@ -184,7 +189,8 @@ def _in_turns(parallel: Any, tasks: list[_threads.Task], workers: int) -> Iterat
 
 
 @functools.cache
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores there are for this process."""
     from joblib import cpu_count
 
     return int(cpu_count())

@@ -166,9 +166,10 @@ def _checked_numbers(t: Array, classes: int) -> Integers:
             f"t must hold integer class numbers, got dtype {t.dtype}; pass t.astype(int) if they "
             "are whole"
         )
-    if t.min() < 0 or t.max() >= classes:
+    numbers = np.asarray(t, np.int64)
+    if numbers.view(np.uint64).max() >= classes:  # where negative numbers are large ones
         wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
         raise ValueError(
             f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"
         )
-    return np.asarray(t, np.int64)
+    return numbers

@@ -13,6 +13,8 @@ from fastgrad.structures import Parameters
 
 BOOK_STEP = 1e-4
 
+_REAL = float, numbers.Real  # The first is found sooner.
+
 
 class StepSizes:
     """The steps that the caller asked for.
@@ -96,7 +98,7 @@ def refuse(
 
 def positive(value: Any, wanted: str) -> float:
     """Return a step as a float; `wanted` says what else than a number may stand there."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, _REAL):
         raise TypeError(f"{wanted}, got {value!r}")
     try:
         step = float(value)

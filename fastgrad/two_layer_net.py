@@ -11,7 +11,7 @@ from fastgrad import _blas, executors, reference
 from fastgrad._scratch import aligned, forget, scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
-from fastgrad.engine import differentiate
+from fastgrad.engine import differentiate, together
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
@@ -20,7 +20,7 @@ from fastgrad.objectives.network import FullNetwork, check_moves, compress
 from fastgrad.stencils import CENTRAL
 from fastgrad.step_sizes import positive
 from fastgrad.steps import Steps
-from fastgrad.structures import Parameters
+from fastgrad.structures import FLOAT64, Parameters
 
 if TYPE_CHECKING:
     from fastgrad.check_report import CheckReport
@@ -205,13 +205,12 @@ class TwoLayerNet:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
-        W1, b1, W2, b2 = self._floats()
+        layers = self._floats()
         h = positive(h, "h must be a number")
-        check_moves(h, b1, W2, b2)
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)
-            check_moves(h, W1)
+            check_moves(h, *layers)
             return {
                 name: reference.numerical_gradient(
                     lambda _: mean_log_loss(self._forward(x), t), array, h=h
@@ -219,7 +218,7 @@ class TwoLayerNet:
                 for name, array in self.params.items()
             }
         try:
-            return self._compiled_gradient([W1, b1, W2, b2], x, t, h, method, executor)
+            return self._compiled_gradient(layers, x, t, h, method, executor)
         except BaseException:
             forget()  # Threads may still be at work on what is kept for kernels.
             raise
@@ -237,14 +236,23 @@ class TwoLayerNet:
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
+            check_moves(h, *layers)
             W1, b1, W2, b2 = layers
-            check_moves(h, W1)
             full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
         samples = Samples(layers, inputs, t, h)
-        state = differentiate(samples, executor, out=scratch("state", samples.size))[0]
-        rows = IncrementalNetwork(samples, state)
-        return rows.rows.unpack(differentiate(rows, executor, out=aligned(rows.size))[0])
+        state = scratch("state", samples.size)
+        network = IncrementalNetwork(samples, state)
+        gradient = aligned(network.size)
+        calls, seconds = samples.calls(state), samples.seconds
+        shared = executor.shares_memory and all(samples.exact)
+        if shared:
+            calls, seconds = calls + network.calls(gradient), seconds + network.seconds
+        together(executor, seconds, calls)
+        samples.check_moves()
+        if not shared:
+            differentiate(network, executor, out=gradient)
+        return network.rows.unpack(gradient)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -331,7 +339,10 @@ class TwoLayerNet:
                     "be lost; use .astype(float)"
                 )
         parts = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
-        return [np.require(part, float, ("C", "W")) for part in parts]
+        return [
+            p if p.flags.carray and p.dtype is FLOAT64 else np.require(p, float, ("C", "W"))
+            for p in parts
+        ]
 
     def _check_inputs(self, x: ArrayLike) -> Array:
         """Return `x` as (N, D), its values still to be checked by `_finite`."""

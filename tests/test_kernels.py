@@ -57,9 +57,10 @@ def test_one_specialisation_of_each_kernel(make_net, make_batch):
         for method in ("full", "incremental"):
             net.numerical_gradient(np.asfortranarray(x), t.astype(np.uint8), h=h, method=method)
             net.numerical_gradient(x.astype(np.float32), np.eye(4)[t], h=h, method=method)
+        net.numerical_gradient(x, t, h=h, workers=2, backend="processes")  # here: it is short
     for kernel in (
-        samples.first_layer_kernel,
         samples.samples_kernel,
+        curves.both_layers_kernel,
         curves.rows_kernel,
         curves.last_rows_kernel,
         direct.direct_kernel,
@@ -70,11 +71,18 @@ def test_one_specialisation_of_each_kernel(make_net, make_batch):
 
 @pytest.mark.skipif(not hasattr(os, "uname") or os.uname().machine != "x86_64", reason="x86-64")
 @pytest.mark.parametrize(
-    "kernel", [curves.rows_kernel, curves.last_rows_kernel, samples.samples_kernel]
+    "kernel",
+    [
+        curves.both_layers_kernel,
+        curves.rows_kernel,
+        curves.last_rows_kernel,
+        samples.samples_kernel,
+    ],
 )
 def test_the_inner_loops_are_vectorised(make_net, make_batch, kernel):
     net, (x, t) = make_net(), make_batch()
     net.numerical_gradient(x, t)
+    net.numerical_gradient(x, t, workers=2, backend="processes")
     # What comes from the cache cannot be inspected: compile it again, with the same options.
     fresh = numba.jit(**kernel.targetoptions)(kernel.py_func)
     fresh.compile(kernel.signatures[0])
@@ -125,11 +133,12 @@ def test_panels_multiply_as_the_matrix_does(rng, columns, border):
     W, b = rng.normal(size=(30, columns)), rng.normal(size=columns)
     which = np.flatnonzero(rng.random(31) < 0.7)
     values, sums = rng.normal(size=len(which)), []
+    sizes = np.zeros((-(-columns // panels.WIDTH), panels.WIDTH))
     for number in range(-(-columns // panels.WIDTH)):
         out = np.zeros((2, panels.WIDTH))
         for start, stop in ((0, border), (border, 31)):
             panel = np.full((stop - start, panels.WIDTH), np.nan)
-            panels.pack(W, b, number, start, stop, panel)
+            panels.pack(W, b, number, start, stop, panel, sizes[number])
             begin, end = np.searchsorted(which, (start, stop))
             multiply(which, values, begin, end, start, panel, out)
         assert not out[0].any()
@@ -137,6 +146,8 @@ def test_panels_multiply_as_the_matrix_does(rng, columns, border):
     expected = values @ np.vstack([W, b])[which]
     np.testing.assert_allclose(sums[:columns], expected, rtol=1e-13, atol=1e-13)
     assert not any(sums[columns:])
+    largest = np.abs(np.vstack([W, b])).max(axis=0)
+    assert np.array_equal(sizes.ravel(), np.pad(largest, (0, sizes.size - columns)))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 8])
@@ -149,16 +160,24 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
     monkeypatch.setattr(samples, "ROWS", rows)
     monkeypatch.setattr(curves, "ROWS", rows)
     monkeypatch.setattr(incremental, "TOGETHER", 4)
-    monkeypatch.setattr(incremental, "first_layer_kernel", samples.first_layer_kernel.py_func)
-    monkeypatch.setattr(incremental, "rows_kernel", curves.rows_kernel.py_func)
+    monkeypatch.setattr(incremental, "samples_kernel", samples.samples_kernel.py_func)
+    monkeypatch.setattr(curves, "panel_rows", curves.panel_rows.py_func)
+    for kernel in (curves.both_layers_kernel, curves.rows_kernel):
+        monkeypatch.setattr(incremental, kernel.__name__, kernel.py_func)
     first = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
     state = np.full(first.size, np.nan)
-    first.partials(range(first.items), state)
+    for call in first.calls(state):
+        call()
     second = incremental.IncrementalNetwork(first, state)
-    gradient = np.full(second.size, np.nan)
-    second.partials(range(second.items), gradient)
-    for name, part in second.rows.unpack(gradient).items():
-        np.testing.assert_allclose(part, expected[name], rtol=1e-12, atol=1e-15)
+    for shared in (True, False):
+        gradient = np.full(second.size, np.nan)
+        if shared:
+            for call in second.calls(gradient):
+                call()
+        else:
+            second.partials(range(second.items), gradient)
+        for name, part in second.rows.unpack(gradient).items():
+            np.testing.assert_allclose(part, expected[name], rtol=1e-12, atol=1e-15)
 
 
 def test_the_largest_size_of_numbers():

@@ -8,7 +8,7 @@ import pytest
 from conftest import largest_difference, same_bits
 from tolerances import EXTENDED, REFERENCE
 
-from fastgrad import TwoLayerNet
+from fastgrad import TwoLayerNet, engine
 from fastgrad._scratch import scratch
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
@@ -202,7 +202,9 @@ def test_the_same_bits_wherever_the_blocks_begin(make_net, make_batch, monkeypat
     for blocks in (1, 2, 3, 7, 1000):
         cut = lambda items, *_, blocks=blocks: partition(items, blocks)  # noqa: E731
         monkeypatch.setattr("fastgrad.engine.taper", cut)
-        assert same_bits(net.numerical_gradient(x, t, workers=2), serial)
+        for backend in ("threads", "threading"):  # without blocks, and with them
+            grads = net.numerical_gradient(x, t, workers=2, backend=backend)
+            assert same_bits(grads, serial)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -416,25 +418,25 @@ def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
     make_net, make_batch, monkeypatch, error
 ):
     net, (x, t) = make_net(), make_batch(samples=40)
-    partials, used, started = incremental.Samples.partials, [], threading.Event()
+    kernel, used, started = incremental.samples_kernel, [], threading.Event()
+    monkeypatch.setattr(engine, "cores", lambda: 2)
 
-    def slow(samples, block, out):
-        if block.start > 0:
-            used.extend((out, samples.inputs.entries[2]))
-            started.set()
-            time.sleep(0.1)
-            partials(samples, block, out)
-        else:
+    def slow(*given):
+        if threading.current_thread() is threading.main_thread():
             assert started.wait(10)
             raise error
+        used.extend((given[3], given[-1], given[-3]))  # values, state, pre-activations
+        started.set()
+        time.sleep(0.1)
+        kernel(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(incremental.Samples, "partials", slow)
+        patch.setattr(incremental, "samples_kernel", slow)
         with pytest.raises(error):
             net.numerical_gradient(x, t, workers=2)
     for memory in used:
-        assert not np.shares_memory(memory, scratch("state", 1))
-        assert not np.shares_memory(memory, scratch("values", 1))
+        for name in ("state", "values", "pre-activations"):
+            assert not np.shares_memory(memory, scratch(name, 1))
 
 
 @pytest.mark.parametrize("dtype", [">f8", ">f4", ">i4", np.float16, np.longdouble, np.uint16])

@@ -17,10 +17,14 @@ import numpy as np
 
 from fastgrad._jit import inner, jit
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, places, spread_curves
+from fastgrad.kernels.tickets import finish, take, wait
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
 LOW = 0.5 - 0.25 * np.sqrt(2.0)
 HIGH = 0.5 + 0.25 * np.sqrt(2.0)
+
+LAST = 64
+"""Rows of the last layer that are done at a time."""
 
 
 @inner
@@ -111,43 +115,35 @@ def curves_size(units):
     return 2 * WIDTH * (-(-units // WIDTH))
 
 
-@jit
-def rows_kernel(starts, columns, values, largest, state, start, stop, out):
-    """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
+@inner
+def panel_rows(k, starts, columns, values, largest, state, start, stop, first, last, panel, out):
+    """Write what `rows_kernel` does, for the units of panel `k`.
 
-    X is compressed; `state` is that of `fastgrad.kernels.samples`. Each row of the layer adds its
-    samples in the same order whatever the block.
+    `first` and `last` are room for an entry of each sample.
     """
     samples = starts.size - 1
-    units = out.shape[1]
-    first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
-    panel = np.empty((min(ROWS, stop - start), WIDTH))
     factor, scale = 1.0 / samples, 1.0 / largest
     places(columns, starts, TOP, samples, start, first, last)
     for low in range(start, stop, ROWS):
         high = min(low + ROWS, stop)
         places(columns, starts, TOP, samples, high, first, last)
-        for k in range(-(-units // WIDTH)):
-            panel[:] = 0.0
-            for n in range(samples):
-                at = n * state.shape[1] + 2 * WIDTH * k
-                mine = first[n], last[n]
-                spread_curves(columns, values, *mine, state, at, factor, scale, low, panel)
-            for i in range(low, high):
-                for j in range(min(WIDTH, units - WIDTH * k)):
-                    out[i - start, WIDTH * k + j] = panel[i - low, j]
+        panel[:] = 0.0
+        for n in range(samples):
+            at = n * state.shape[1] + 2 * WIDTH * k
+            mine = first[n], last[n]
+            spread_curves(columns, values, *mine, state, at, factor, scale, low, panel)
+        for i in range(low, high):
+            for j in range(min(WIDTH, out.shape[1] - WIDTH * k)):
+                out[i - start, WIDTH * k + j] = panel[i - low, j]
 
 
-@jit
-def last_rows_kernel(units, state, start, stop, out):
-    """Write the same for the last layer, whose inputs are the hidden units and the bias's 1.
+@inner
+def last_rows(at, state, start, stop, top, sums, out):
+    """Write what `last_rows_kernel` does, `out` being rows from `top` on.
 
-    Vectorised over the rows of the block, since the classes are few; `largest` is 1.
+    `sums` is room for `LAST` numbers of each class.
     """
-    samples = state.shape[0]
-    classes = out.shape[1]
-    at = curves_size(units)
-    sums = np.empty((classes, stop - start))
+    samples, classes = state.shape[0], out.shape[1]
     sums[:] = 0.0
     for n in range(samples):
         c0 = state[n, at : at + classes]
@@ -161,4 +157,55 @@ def last_rows_kernel(units, state, start, stop, out):
                 row[j] += z[j] * (w0 + w1 * (z[j] * z[j]))
     for c in range(classes):
         for j in range(stop - start):
-            out[j, c] = sums[c, j]
+            out[start - top + j, c] = sums[c, j]
+
+
+@jit
+def rows_kernel(starts, columns, values, largest, state, start, stop, out):
+    """Write ``out[i - start, j] = mean_n x (c0[n, j] + c1[n, j] (x / largest)²)``, x = X[n, i].
+
+    X is compressed; `state` is that of `fastgrad.kernels.samples`. Each row of the layer adds its
+    samples in the same order whatever the block.
+    """
+    first, last = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
+    panel = np.empty((min(ROWS, stop - start), WIDTH))
+    for k in range(-(-out.shape[1] // WIDTH)):
+        panel_rows(k, starts, columns, values, largest, state, start, stop, first, last, panel, out)
+
+
+@jit
+def last_rows_kernel(units, state, start, stop, out):
+    """Write the same for the last layer, whose inputs are the hidden units and the bias's 1.
+
+    Vectorised over the rows of the block, since the classes are few; `largest` is 1.
+    """
+    sums = np.empty((out.shape[1], LAST))
+    for low in range(start, stop, LAST):
+        last_rows(curves_size(units), state, low, min(low + LAST, stop), start, sums, out)
+
+
+@jit
+def both_layers_kernel(tickets, starts, columns, values, largest, state, start, stop, first, last):
+    """Write all rows of the layers `first` (D+1, H) and `last` (H+1, C), as the two kernels do.
+
+    Threads share the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there
+    is one for each panel of the first layer, and then one for each `LAST` rows of the last.
+    """
+    inputs, units = first.shape
+    begin, end = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
+    panel = np.empty((min(ROWS, inputs), WIDTH))
+    sums = np.empty((last.shape[1], LAST))
+    panels = -(-units // WIDTH)
+    k = start + take(tickets, 0)
+    while k < stop:
+        if k < panels:
+            panel_rows(
+                k, starts, columns, values, largest, state, TOP, inputs, begin, end, panel, first
+            )
+        else:
+            low = LAST * (k - panels)
+            high = min(low + LAST, units + 1)
+            last_rows(curves_size(units), state, low, high, TOP, sums, last)
+        finish(tickets, 0)
+        k = start + take(tickets, 0)
+    wait(tickets, 0, stop - start)

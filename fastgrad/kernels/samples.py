@@ -20,6 +20,10 @@ from fastgrad._jit import inner, jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
 from fastgrad.kernels.forward import TINY
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, multiply_panel, pack, places
+from fastgrad.kernels.tickets import finish, take, wait
+
+TOGETHER = 8
+"""Samples that a thread takes at a time."""
 
 SIGMOIDAL, LINEAR = np.True_, np.False_
 """Kinds of units; numba compiles a function once for the literal True, and once for False."""
@@ -65,56 +69,77 @@ def in_panels(c, out):
 
 
 @jit
-def first_layer_kernel(starts, columns, values, W1, b1, start, stop, a):
-    """Write the pre-activations of samples `start` to `stop` to `a`, with room for whole panels."""
-    begin, end = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
-    panel = np.empty((min(ROWS, W1.shape[0] + 1), WIDTH))
-    for n in range(start, stop):
-        a[n - start] = 0.0
-        end[n - start] = starts[n]
-    for above in range(0, W1.shape[0] + 1, ROWS):
-        below = min(above + ROWS, W1.shape[0] + 1)
-        places(columns, starts, start, stop, below, begin, end)
-        for k in range(a.shape[1] // WIDTH):
-            pack(W1, b1, k, above, below, panel)
-            for n in range(stop - start):
-                at = n * a.shape[1] + k * WIDTH
-                multiply_panel(columns, values, begin[n], end[n], above, panel, a, at)
+def samples_kernel(
+    tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach, start, stop, a, sizes, state
+):
+    """Write the rows of samples `start` to `stop`, with labels `t`, to `state`.
 
-
-@jit
-def samples_kernel(a, W2, b2, V, t, reach, state):
-    """Write the rows of some samples, with pre-activations `a` and labels `t`, to `state`.
-
-    `V` is W2 transposed. ``reach`` holds the largest shift of a pre-activation and of a score; the
-    curves of a layer are left out where it is 0.
+    Threads share the work, see `fastgrad.kernels.tickets`, in two stages for as many samples as
+    the room `a` for pre-activations has rows: panels of the first layer, then samples. `V` is W2
+    transposed. ``reach`` holds the largest shift of a pre-activation and of a score; the curves of
+    a layer are left out where it is 0. `sizes` (panels + 1, WIDTH), zeros, gets the largest
+    parameters: a row for each panel of the first layer, and the last row for the second layer.
     """
     H, C = W2.shape
+    panels = a.shape[1] // WIDTH
+    begin, end = np.empty(a.shape[0], np.int64), np.empty(a.shape[0], np.int64)
+    panel = np.empty((min(ROWS, W1.shape[0] + 1), WIDTH))
     every = np.empty(H + 1, np.int64)
     for j in range(every.size):  # np.arange takes half a second to compile
         every[j] = j
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
+    own = np.empty(WIDTH)
+    for j in range(WIDTH):
+        own[j] = 0.0
     for k in range(last.shape[0]):
-        pack(W2, b2, k, TOP, H + 1, last[k])
+        pack(W2, b2, k, TOP, H + 1, last[k], own)
+    for j in range(WIDTH):
+        sizes[panels, j] = own[j]  # as every thread does
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty(last.shape[0] * WIDTH)
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
-    for n in range(t.size):
-        row = state[n]
-        z = row[at + 2 * C : at + 2 * C + H + 1]
-        hidden_units(a[n, :H], z, slope)
-        z[H] = 1.0
-        scores[:] = 0.0
-        for k in range(last.shape[0]):
-            multiply_panel(every, z, TOP, H + 1, TOP, last[k], scores, k * WIDTH)
-        softmax(scores[:C], p)
-        label = t[n]
-        r = p[label] / (p[label] + TINY)
-        if reach[0] > 0.0:
-            unit_moments(p, label, V, M)
-            curves(SIGMOIDAL, z, slope, r, M, reach[0], c)
-            in_panels(c, row)
-        if reach[1] > 0.0:
-            score_moments(p, label, M)
-            curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
+    stage = 0
+    for low in range(start, stop, a.shape[0]):
+        high = min(low + a.shape[0], stop)
+        k = take(tickets, stage)
+        while k < panels:
+            for n in range(high - low):
+                end[n] = starts[low + n]
+                for j in range(k * WIDTH, (k + 1) * WIDTH):
+                    a[n, j] = 0.0
+            for above in range(0, W1.shape[0] + 1, ROWS):
+                below = min(above + ROWS, W1.shape[0] + 1)
+                places(columns, starts, low, high, below, begin, end)
+                pack(W1, b1, k, above, below, panel, sizes[k])
+                for n in range(high - low):
+                    to = n * a.shape[1] + k * WIDTH
+                    multiply_panel(columns, values, begin[n], end[n], above, panel, a, to)
+            finish(tickets, stage)
+            k = take(tickets, stage)
+        wait(tickets, stage, panels)
+        groups = -(-(high - low) // TOGETHER)
+        k = take(tickets, stage + 1)
+        while k < groups:
+            for n in range(low + k * TOGETHER, min(low + (k + 1) * TOGETHER, high)):
+                row = state[n]
+                z = row[at + 2 * C : at + 2 * C + H + 1]
+                hidden_units(a[n - low, :H], z, slope)
+                z[H] = 1.0
+                scores[:] = 0.0
+                for part in range(last.shape[0]):
+                    multiply_panel(every, z, TOP, H + 1, TOP, last[part], scores, part * WIDTH)
+                softmax(scores[:C], p)
+                label = t[n]
+                r = p[label] / (p[label] + TINY)
+                if reach[0] > 0.0:
+                    unit_moments(p, label, V, M)
+                    curves(SIGMOIDAL, z, slope, r, M, reach[0], c)
+                    in_panels(c, row)
+                if reach[1] > 0.0:
+                    score_moments(p, label, M)
+                    curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
+            finish(tickets, stage + 1)
+            k = take(tickets, stage + 1)
+        wait(tickets, stage + 1, groups)
+        stage += 2

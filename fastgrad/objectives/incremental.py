@@ -1,42 +1,55 @@
 """The two-layer network as an objective: every perturbed loss from what the perturbation moves.
 
 The work has two stages, since all rows of the network read what `Samples` finds out about each
-sample; `IncrementalNetwork` is the second.
+sample; `IncrementalNetwork` is the second. Threads share both within the kernels. Any other workers
+get blocks of rows, to which the first stage is done here: it is sooner done than sent.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
-from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
+from fastgrad.kernels.curves import (
+    LAST,
+    both_layers_kernel,
+    curves_size,
+    last_rows_kernel,
+    rows_kernel,
+)
 from fastgrad.kernels.direct import direct_kernel
 from fastgrad.kernels.panels import WIDTH
-from fastgrad.kernels.samples import first_layer_kernel, samples_kernel
+from fastgrad.kernels.samples import samples_kernel
+from fastgrad.kernels.tickets import stages
 from fastgrad.objectives.base import Cost, PlainArrays
-from fastgrad.objectives.network import Inputs, Rows, check_moves
+from fastgrad.objectives.network import Inputs, Rows, refuse_lost_step
+from fastgrad.partition import partition
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
 
-TOGETHER = 256
+TOGETHER = 512
 """Samples that pass one panel of the first layer after the other."""
 
 ENOUGH = 4096
 """Entries that tell where the others are."""
 
-PACE = 0.27e-9
-"""Seconds in which a kernel reads one curve at one input."""
+PACE, LAST_PACE = 0.27e-9, 0.35e-9
+"""Seconds in which a kernel reads one curve at one input, in the first and in the last layer."""
+
+CALL_SECONDS = 0.25
+"""Longer work is done in several calls: between two of them an interrupt is heard."""
+
+Call = Callable[[], None]
 
 
-class Samples(PlainArrays):
-    """The forward pass and the curves of each sample: one work item a sample.
-
-    Not parameters but rows of `fastgrad.kernels.samples` fill the "gradient": what all rows of the
-    network share is cut into blocks and spread as they are.
+class Samples:
+    """The forward pass and the curves of each sample, which all rows of the network share.
 
     Parameters
     ----------
@@ -45,10 +58,12 @@ class Samples(PlainArrays):
     inputs, t, h
         As for `fastgrad.objectives.network.FullNetwork`.
 
-    Raises
-    ------
-    ValueError
-        Where the first sample is worked on, if a parameter in W1 does not move by the step.
+    Attributes
+    ----------
+    width, size : int
+        How many numbers a sample's row has, see `fastgrad.kernels.samples`, and all rows.
+    exact : (bool, bool)
+        Whether the curves of each layer are, to rounding.
     """
 
     def __init__(self, layers: list[Floats], inputs: Inputs, t: Integers, h: float) -> None:
@@ -56,10 +71,9 @@ class Samples(PlainArrays):
         W2 = layers[2]
         H, C = W2.shape
         self.rows = Rows(inputs.features, H, C)
-        self.items = len(t)
         # Rows start on cache lines: the kernels load 32 bytes at a time.
         self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
-        self.size = self.items * self.width
+        self.size = len(t) * self.width
         self.V = V = np.ascontiguousarray(W2.T)
         spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
@@ -67,41 +81,42 @@ class Samples(PlainArrays):
             curves_are_exact(h, inputs.largest, spread, SIGMOID),
             curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
         )
-        self.reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
+        self._reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
+        self._panels = -(-H // WIDTH)
+        self._sizes = np.zeros((self._panels + 1, WIDTH))
 
-    def span(self, block: range) -> slice:
-        """Return where the rows of `block` stand in the flat state."""
-        return slice(block.start * self.width, block.stop * self.width)
-
-    def cost(self) -> Cost:
-        """Return an estimate from the multiplications that are not by zero."""
-        seconds = self._seconds(len(self.inputs.entries[2]), self.items)
-        return Cost(seconds, seconds, 1.2e-9 * self.layers[0].size)
-
-    def weights(self) -> Floats:
-        """Return about what each sample costs, and with the first one the look at W1."""
-        weights: Floats = self._seconds(np.diff(self.inputs.entries[0]), 1)
-        weights[0] += 0.5e-9 * self.layers[0].size
-        return weights
-
-    def _seconds(self, entries: Any, samples: int) -> Any:
-        """Return about what so many samples cost that have so many entries."""
+    @property
+    def seconds(self) -> float:
+        """About what it costs, from the multiplications that are not by zero."""
         H, C = self.rows.hidden, self.rows.classes
-        return 0.15e-9 * H * entries + 2.5e-9 * (H + 1) * C * samples
+        return 0.15e-9 * H * len(self.inputs.entries[2]) + 2.5e-9 * (H + 1) * C * len(self.t)
 
-    def partials(self, block: range, out: Floats) -> None:
-        """Write the block's rows."""
-        W1, b1, W2, b2 = self.layers
-        if block.start == 0:
-            check_moves(self.h, W1)  # beside the other blocks
-        state = out.reshape(-1, self.width)
-        room = -(-len(b1) // WIDTH) * WIDTH
-        for start in range(block.start, block.stop, TOGETHER):
-            stop = min(start + TOGETHER, block.stop)
-            a = scratch("pre-activations", (stop - start) * room).reshape(-1, room)
-            first_layer_kernel(*self.inputs.entries, W1, b1, start, stop, a)
-            rows = state[start - block.start : stop - block.start]
-            samples_kernel(a, W2, b2, self.V, self.t[start:stop], self.reach, rows)
+    def calls(self, state: Floats) -> list[Call]:
+        """Return calls, one after the other, that write all rows; threads may make them together.
+
+        Parameters
+        ----------
+        state : ndarray of float64, shape (size,)
+        """
+        together = min(TOGETHER, len(self.t))
+        room = self._panels * WIDTH
+        a = scratch("pre-activations", together * room).reshape(together, room)
+        given = (*self.inputs.entries, *self.layers, self.V, self.t, self._reach)
+        results = a, self._sizes, state.reshape(-1, self.width)
+        return [
+            partial(samples_kernel, stages(2 * -(-len(part) // together)), *given, *ends, *results)
+            for part, ends in _parts(len(self.t), self.seconds)
+        ]
+
+    def check_moves(self) -> None:
+        """Raise, after the calls, if a parameter does not move by the step."""
+        refuse_lost_step(self.h, float(self._sizes.max()))
+
+
+def _parts(items: int, seconds: float) -> list[tuple[range, tuple[int, int]]]:
+    """Cut items that take so long into parts for one call each; return them and their ends."""
+    parts = partition(range(items), math.ceil(seconds / CALL_SECONDS))
+    return [(part, (part.start, part.stop)) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -139,10 +154,10 @@ class _ScoreCurves:
         last_rows_kernel(self.units, self.state, rows.start, rows.stop, out)
 
     def cost(self) -> float:
-        return PACE * len(self.state) * self.classes * (self.units + 1)
+        return LAST_PACE * len(self.state) * self.classes * (self.units + 1)
 
     def weights(self) -> Floats:
-        return np.full(self.units + 1, PACE * len(self.state) * self.classes)
+        return np.full(self.units + 1, LAST_PACE * len(self.state) * self.classes)
 
 
 @dataclass(frozen=True)
@@ -205,8 +220,8 @@ class IncrementalNetwork(PlainArrays):
     def __init__(self, samples: Samples, state: Floats) -> None:
         self.rows = samples.rows
         self.items, self.size, self.span = self.rows.items, self.rows.size, self.rows.span
-        self._bytes = state.nbytes
-        state = state.reshape(samples.items, samples.width)
+        self._inputs = samples.inputs
+        self._state = state = state.reshape(-1, samples.width)
         H, C = self.rows.hidden, self.rows.classes
         self._layers: list[_HiddenCurves | _ScoreCurves | _Direct] = [
             _HiddenCurves(samples.inputs, state, H),
@@ -222,10 +237,24 @@ class IncrementalNetwork(PlainArrays):
         """Return about what each row costs, from the multiplications that are not by zero."""
         return np.concatenate([layer.weights() for layer in self._layers])
 
+    @property
+    def seconds(self) -> float:
+        """About what all rows cost."""
+        return sum(layer.cost() for layer in self._layers)
+
+    def calls(self, gradient: Floats) -> list[Call]:
+        """Return calls that write the gradient from curves; threads may make them together."""
+        first, last = self.rows.layers(gradient)
+        given = *self._inputs.entries, self._inputs.largest, self._state
+        items = -(-self.rows.hidden // WIDTH) + -(-len(last) // LAST)
+        return [
+            partial(both_layers_kernel, stages(1), *given, *ends, first, last)
+            for _, ends in _parts(items, self.seconds)
+        ]
+
     def cost(self) -> Cost:
         """Return about what all rows cost; each block reads the whole state."""
-        seconds = sum(layer.cost() for layer in self._layers)
-        return Cost(seconds, seconds, 1e-10 * self._bytes)
+        return Cost(self.seconds, self.seconds, 1e-10 * self._state.nbytes)
 
     def partials(self, block: range, out: Floats) -> None:
         """Write the block's partial derivatives."""

@@ -62,11 +62,15 @@ class Rows:
                 where = slice(span.start - start, span.stop - start)
                 yield layer, range(rows.start - low, rows.stop - low), where
 
-    def unpack(self, gradient: Floats) -> dict[str, Floats]:
-        """Return views of the flat gradient under the names of the book's parameters."""
+    def layers(self, gradient: Floats) -> tuple[Floats, Floats]:
+        """Return views of the flat gradient, one of each layer."""
         border = self._offset(self.inputs + 1)
         first = gradient[:border].reshape(self.inputs + 1, self.hidden)
-        second = gradient[border:].reshape(self.hidden + 1, self.classes)
+        return first, gradient[border:].reshape(self.hidden + 1, self.classes)
+
+    def unpack(self, gradient: Floats) -> dict[str, Floats]:
+        """Return the same under the names of the book's parameters."""
+        first, second = self.layers(gradient)
         return {"W1": first[:-1], "b1": first[-1], "W2": second[:-1], "b2": second[-1]}
 
 
@@ -121,7 +125,11 @@ def largest_size(numbers: Floats) -> float:
 
 def check_moves(h: float, *parameters: Floats) -> None:
     """Raise if one of the parameters does not move by the step."""
-    largest = max(map(largest_size, parameters))
+    refuse_lost_step(h, max(map(largest_size, parameters)))
+
+
+def refuse_lost_step(h: float, largest: float) -> None:
+    """Raise if the largest parameter does not move by the step."""
     if largest + h == largest:
         raise ValueError(
             f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"

@@ -1,0 +1,124 @@
+"""Threads that share the work of one kernel: nothing left out, nothing twice, the same bits."""
+
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+from conftest import same_bits
+
+from fastgrad import TwoLayerNet, _threads, engine
+from fastgrad.executors import choose
+from fastgrad.kernels.tickets import finish, stages, take, wait
+from fastgrad.objectives import incremental
+
+
+@numba.njit(nogil=True)
+def count(tickets, items, taken, early):
+    """Take items of two stages, the second after all of the first; note how often each is taken."""
+    for stage in range(2):
+        k = take(tickets, stage)
+        while k < items:
+            if stage and taken[0].sum() != items:
+                early[0] = 1
+            taken[stage, k] += 1
+            finish(tickets, stage)
+            k = take(tickets, stage)
+        wait(tickets, stage, items)
+
+
+@pytest.mark.parametrize("way", [count, count.py_func], ids=["compiled", "python"])
+@pytest.mark.parametrize(("threads", "items"), [(1, 5), (2, 3000), (4, 500), (4, 2), (3, 0)])
+def test_every_item_is_taken_once_and_no_stage_begins_too_soon(way, threads, items):
+    tickets, taken, early = stages(2), np.zeros((2, items), np.int64), np.zeros(1)
+    given = tickets, items, taken, early
+    helpers = [threading.Thread(target=way, args=given) for _ in range(threads)]
+    for helper in helpers:
+        helper.start()
+    for helper in helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+    assert (taken == 1).all()
+    assert not early
+
+
+@pytest.fixture
+def large(rng):
+    """Return a network of several panels, and a batch of several groups of samples."""
+    net = TwoLayerNet(40, 70, 5, 1.0, rng=rng)
+    x = rng.random((60, 40)) * (rng.random((60, 40)) < 0.5)
+    return net, x, rng.integers(0, 5, 60)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.usefixtures("always")
+def test_the_same_bits_on_any_threads(large, monkeypatch, workers):
+    net, x, t = large
+    serial = net.numerical_gradient(x, t)
+    monkeypatch.setattr(engine, "cores", lambda: workers)
+    monkeypatch.setattr(incremental, "TOGETHER", 25)
+    for _ in range(100):
+        assert same_bits(net.numerical_gradient(x, t, workers=workers), serial)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_thread_that_comes_late_finds_nothing_to_do(large, monkeypatch):
+    net, x, t = large
+    serial = net.numerical_gradient(x, t)
+    kernels, done = {}, threading.Event()
+    for name in ("samples_kernel", "both_layers_kernel"):
+        kernels[name] = kernel = getattr(incremental, name)
+
+        def late(*given, kernel=kernel):
+            if threading.current_thread() is not threading.main_thread():
+                assert done.wait(30)
+            kernel(*given)
+
+        monkeypatch.setattr(incremental, name, late)
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    gradient = net.numerical_gradient(x, t, workers=2)  # nobody waits for it
+    done.set()
+    list(_threads.results(2, [(time.sleep, (0.01,))] * 4))  # until it has been through
+    assert same_bits(gradient, serial)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("always")
+def test_long_work_is_done_in_several_calls(large, monkeypatch, workers):
+    net, x, t = large
+    expected = net.numerical_gradient(x, t)
+    calls = []
+    kernel = incremental.both_layers_kernel
+    monkeypatch.setattr(engine, "cores", lambda: workers)
+    monkeypatch.setattr(engine, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(incremental, "CALL_SECONDS", 2e-5)
+    monkeypatch.setattr(
+        incremental, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))
+    )
+    assert same_bits(net.numerical_gradient(x, t, workers=workers), expected)
+    assert len(calls) > workers
+
+
+def test_an_interrupt_is_heard_between_two_calls():
+    made = []
+
+    def interrupted():
+        made.append("first")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.together(choose(2, "threads"), 10.0, [interrupted, lambda: made.append("second")])
+    assert made == ["first"]
+
+
+def test_workers_that_do_not_share_memory_leave_it_to_one():
+    made = []
+    engine.together(choose(2, "processes"), 10.0, [lambda: made.append(threading.current_thread())])
+    assert made == [threading.main_thread()]
+
+
+def test_short_work_is_not_shared():
+    made = []
+    engine.together(choose(2, "threads"), 1e-6, [lambda: made.append(1), lambda: made.append(2)])
+    assert made == [1, 2]
