@@ -1,7 +1,10 @@
 """Threads that share the work of one kernel: nothing left out, nothing twice, the same bits."""
 
+import contextlib
 import threading
 import time
+from collections import deque
+from concurrent.futures import Future
 
 import numba
 import numpy as np
@@ -10,6 +13,7 @@ from conftest import same_bits
 
 from fastgrad import TwoLayerNet, _threads, engine
 from fastgrad.executors import choose
+from fastgrad.kernels import curves
 from fastgrad.kernels.tickets import finish, stages, take, wait
 from fastgrad.objectives import incremental
 
@@ -81,6 +85,55 @@ def test_a_thread_that_comes_late_finds_nothing_to_do(large, monkeypatch):
     done.set()
     list(_threads.results(2, [(time.sleep, (0.01,))] * 4))  # until it has been through
     assert same_bits(gradient, serial)
+
+
+@pytest.mark.usefixtures("always")
+def test_the_gradient_is_complete_when_it_is_returned(large, monkeypatch):
+    net, x, t = large
+    serial = net.numerical_gradient(x, t)
+    rows, begun = curves.panel_rows, threading.Event()
+
+    def slow(*given):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(30)
+        else:
+            begun.set()
+            time.sleep(0.1)
+        rows(*given)
+
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    monkeypatch.setattr("fastgrad.two_layer_net.aligned", lambda size: np.full(size, np.nan))
+    monkeypatch.setattr(curves, "panel_rows", slow)
+    monkeypatch.setattr(incremental, "both_layers_kernel", curves.both_layers_kernel.py_func)
+    gradient = net.numerical_gradient(x, t, workers=2)
+    assert same_bits({name: part.copy() for name, part in gradient.items()}, serial)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_has_not_begun_when_it_is_done_does_not_begin(fails):
+    made, free, busy = [], threading.Event(), threading.Event()
+
+    def call():
+        made.append(threading.current_thread())
+        if fails:
+            raise KeyboardInterrupt
+
+    def wait():
+        busy.set()
+        assert free.wait(30)
+
+    def help_with(task):
+        _threads._help_with(deque([(Future(), (task, ()))]), 2, 1)
+
+    help_with(wait)
+    assert busy.wait(30)
+    with contextlib.suppress(KeyboardInterrupt):
+        _threads.together(2, call)
+    after = threading.Event()
+    help_with(after.set)
+    free.set()
+    assert after.wait(30)
+    assert made == [threading.main_thread()]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
