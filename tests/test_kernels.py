@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastgrad import _scratch
-from fastgrad.kernels import curves, direct, forward, nonzero, panels, samples
+from fastgrad.kernels import curves, direct, exponential, forward, nonzero, panels, samples
 from fastgrad.objectives import incremental
 from fastgrad.objectives.network import compress, largest_size
 
@@ -91,6 +91,25 @@ def test_the_inner_loops_are_vectorised(make_net, make_batch, kernel):
         pytest.skip("this processor has no FMA")
     packed = [line for line in assembly.splitlines() if "vfmadd" in line and "pd" in line]
     assert any("%ymm" in line or "%zmm" in line for line in packed)
+
+
+@pytest.mark.parametrize("largest", [1e-10, 1.0, 40.0, 708.0])
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 7, 10_000])
+def test_the_exponential_function_of_an_array(rng, largest, size):
+    a, out = rng.uniform(-largest, largest, size), np.full(size + 1, np.nan)
+    exponential.decay(a, out[:size])
+    expected = np.exp(-np.abs(a).astype(np.longdouble))
+    assert (np.abs(out[:size] - expected) <= 2 * np.spacing(expected.astype(float))).all()
+    assert np.isnan(out[size])
+
+
+def test_the_exponential_function_at_its_ends():
+    a = np.array([0.0, -0.0, np.nan, 709.0, -1e300, np.inf, -np.inf])
+    out = np.empty_like(a)
+    exponential.decay(a, out)
+    assert out[:2].tolist() == [1.0, 1.0]
+    assert np.isnan(out[2])
+    assert ((out[3:] > 0) & (out[3:] < 4e-308)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])

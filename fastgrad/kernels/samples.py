@@ -18,6 +18,7 @@ import numpy as np
 
 from fastgrad._jit import inner, jit
 from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_moments
+from fastgrad.kernels.exponential import decay
 from fastgrad.kernels.forward import TINY
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, multiply_panel, pack, places
 from fastgrad.kernels.tickets import finish, take, wait
@@ -33,10 +34,9 @@ SIGMOIDAL, LINEAR = np.True_, np.False_
 def hidden_units(a, z, slope):
     """Write the sigmoid of `a` and its slope; exp(-|a|) keeps z (1 - z) right where z rounds to 1.
 
-    One call of libm's exp for a unit; the rest is vectorised.
+    Vectorised, four units at a time with AVX2.
     """
-    for j in range(a.size):
-        slope[j] = math.exp(-abs(a[j]))
+    decay(a, slope)
     for j in range(a.size):
         small = slope[j]
         large = 1.0 / (1.0 + small)
