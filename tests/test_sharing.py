@@ -145,12 +145,12 @@ def test_long_work_is_done_in_several_calls(large, monkeypatch, workers):
     kernel = incremental.both_layers_kernel
     monkeypatch.setattr(engine, "cores", lambda: workers)
     monkeypatch.setattr(engine, "BLOCK_SECONDS", 0.0)
-    monkeypatch.setattr(incremental, "CALL_SECONDS", 2e-5)
+    monkeypatch.setattr(incremental, "CALL_SECONDS", 5e-6)
     monkeypatch.setattr(
         incremental, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))
     )
     assert same_bits(net.numerical_gradient(x, t, workers=workers), expected)
-    assert len(calls) > workers
+    assert len(calls) >= 6
 
 
 def test_an_interrupt_is_heard_between_two_calls():
