@@ -91,27 +91,37 @@ def differentiate(
     return gradient, executor
 
 
-def together(executor: Executor, seconds: float, calls: list[Callable[[], None]]) -> None:
-    """Make calls to compiled code, one after the other, each on all workers at a time.
-
-    They take about so long in all. Each shares its work by itself, and returns when all of it is
-    done. Where that does not pay, or workers do not share memory, one worker makes them.
-    """
-    workers = 1
+def team(executor: Executor, seconds: float) -> int:
+    """Return on how many threads to make calls `together` that take about so long in all."""
     if executor.shares_memory and executor.pays(Cost(seconds, seconds)):
-        workers = min(executor.workers, cores())  # More would wait for each other.
+        return min(executor.workers, cores())  # More would wait for each other.
+    return 1
+
+
+def together(threads: int, seconds: float, calls: list[Callable[[], bool]]) -> None:
+    """Make calls to compiled code, one after the other, each on all threads at a time.
+
+    They take about so long in all. Each shares its work by itself, and tells whether all of it is
+    done: if not, others were slow, and it is made again.
+    """
     # Between long ones an interrupt is heard.
     for group in [calls] if seconds < BLOCK_SECONDS else [[call] for call in calls]:
-        call = partial(_in_order, group)
-        if workers == 1:
-            call()
-        else:
-            _threads.together(workers, call)
+        given_up: list[bool] = []
+        call = partial(_in_order, group, given_up)
+        try:
+            if threads == 1:
+                call()
+            else:
+                _threads.together(threads, call)
+        except BaseException:
+            given_up.append(True)
+            raise
 
 
-def _in_order(calls: list[Callable[[], None]]) -> None:
+def _in_order(calls: list[Callable[[], bool]], given_up: list[bool]) -> None:
     for call in calls:
-        call()
+        while not (given_up or call()):
+            time.sleep(0)  # Others need the core.
 
 
 def _begin(run: Run, items: range) -> tuple[range, Cost]:

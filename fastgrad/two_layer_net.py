@@ -11,7 +11,7 @@ from fastgrad import _blas, executors, reference
 from fastgrad._scratch import aligned, forget, scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
-from fastgrad.engine import differentiate, together
+from fastgrad.engine import differentiate, team, together
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
@@ -207,10 +207,11 @@ class TwoLayerNet:
         t = class_numbers(t, len(x), len(self.params["b2"]))
         layers = self._floats()
         h = positive(h, "h must be a number")
+        check_moves(h, *layers[1:])
         executor = executors.choose(workers, backend)
         if method == "naive":
             x = _finite(x)
-            check_moves(h, *layers)
+            check_moves(h, layers[0])
             return {
                 name: reference.numerical_gradient(
                     lambda _: mean_log_loss(self._forward(x), t), array, h=h
@@ -236,22 +237,25 @@ class TwoLayerNet:
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
-            check_moves(h, *layers)
+            check_moves(h, layers[0])
             W1, b1, W2, b2 = layers
             full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
         samples = Samples(layers, inputs, t, h)
         state = scratch("state", samples.size)
-        network = IncrementalNetwork(samples, state)
-        gradient = aligned(network.size)
-        calls, seconds = samples.calls(state), samples.seconds
-        shared = executor.shares_memory and all(samples.exact)
-        if shared:
-            calls, seconds = calls + network.calls(gradient), seconds + network.seconds
-        together(executor, seconds, calls)
+        if not (executor.shares_memory and all(samples.exact)):
+            threads = team(executor, samples.seconds)
+            together(threads, samples.seconds, samples.calls(state, threads))
+            samples.check_moves()
+            network = IncrementalNetwork(samples, state)
+            gradient = differentiate(network, executor, out=aligned(network.size))[0]
+            return network.rows.unpack(gradient)
+        network, gradient = IncrementalNetwork(samples, state), aligned(samples.rows.size)
+        seconds = samples.seconds + network.seconds
+        threads = team(executor, seconds)
+        calls = samples.calls(state, threads) + network.calls(gradient, threads)
+        together(threads, seconds, calls)
         samples.check_moves()
-        if not shared:
-            differentiate(network, executor, out=gradient)
         return network.rows.unpack(gradient)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:

@@ -185,13 +185,13 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
         monkeypatch.setattr(incremental, kernel.__name__, kernel.py_func)
     first = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
     state = np.full(first.size, np.nan)
-    for call in first.calls(state):
+    for call in first.calls(state, 1):
         call()
     second = incremental.IncrementalNetwork(first, state)
-    for shared in (True, False):
+    for threads in (1, 2, 0):
         gradient = np.full(second.size, np.nan)
-        if shared:
-            for call in second.calls(gradient):
+        if threads:
+            for call in second.calls(gradient, threads):
                 call()
         else:
             second.partials(range(second.items), gradient)

@@ -29,7 +29,8 @@ def count(tickets, items, taken, early):
             taken[stage, k] += 1
             finish(tickets, stage)
             k = take(tickets, stage)
-        wait(tickets, stage, items)
+        while not wait(tickets, stage, items):
+            pass
 
 
 @pytest.mark.parametrize("way", [count, count.py_func], ids=["compiled", "python"])
@@ -77,7 +78,7 @@ def test_a_thread_that_comes_late_finds_nothing_to_do(large, monkeypatch):
         def late(*given, kernel=kernel):
             if threading.current_thread() is not threading.main_thread():
                 assert done.wait(30)
-            kernel(*given)
+            return kernel(*given)
 
         monkeypatch.setattr(incremental, name, late)
     monkeypatch.setattr(engine, "cores", lambda: 2)
@@ -147,7 +148,7 @@ def test_long_work_is_done_in_several_calls(large, monkeypatch, workers):
     monkeypatch.setattr(engine, "BLOCK_SECONDS", 0.0)
     monkeypatch.setattr(incremental, "CALL_SECONDS", 5e-6)
     monkeypatch.setattr(
-        incremental, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))
+        incremental, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))[1]
     )
     assert same_bits(net.numerical_gradient(x, t, workers=workers), expected)
     assert len(calls) >= 6
@@ -161,17 +162,53 @@ def test_an_interrupt_is_heard_between_two_calls():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.together(choose(2, "threads"), 10.0, [interrupted, lambda: made.append("second")])
+        engine.together(2, 10.0, [interrupted, lambda: made.append("second")])
     assert made == ["first"]
 
 
-def test_workers_that_do_not_share_memory_leave_it_to_one():
-    made = []
-    engine.together(choose(2, "processes"), 10.0, [lambda: made.append(threading.current_thread())])
-    assert made == [threading.main_thread()]
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_call_that_waits_for_others_is_made_again(threads):
+    answers = [True, False, False]
+    engine.together(threads, 1e-3, [lambda: not answers or answers.pop()])
+    assert answers == []
 
 
-def test_short_work_is_not_shared():
-    made = []
-    engine.together(choose(2, "threads"), 1e-6, [lambda: made.append(1), lambda: made.append(2)])
-    assert made == [1, 2]
+def test_who_is_left_alone_gives_up():
+    begun, calls = threading.Event(), []
+
+    def call():
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(30)
+            raise KeyboardInterrupt
+        begun.set()
+        calls.append(threading.current_thread())
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.together(2, 1e-3, [call])
+    list(_threads.results(2, [(time.sleep, (0.01,))] * 4))  # once the helper is through
+    made = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == made
+
+
+@pytest.mark.parametrize(
+    ("workers", "backend", "seconds", "threads"),
+    [(2, "threads", 10.0, 2), (1, None, 10.0, 1), (2, "threads", 1e-6, 1), (2, "loky", 10.0, 1)],
+)
+def test_how_many_threads_share(monkeypatch, workers, backend, seconds, threads):
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    monkeypatch.setattr("fastgrad.executors.cores", lambda: 2)
+    assert engine.team(choose(workers, backend), seconds) == threads
+
+
+def test_no_more_threads_than_cores(monkeypatch):
+    monkeypatch.setattr(engine, "cores", lambda: 3)
+    assert engine.team(choose(8, "threads"), 10.0) == 3
+
+
+def test_no_wait_is_endless():
+    tickets = stages(1)
+    assert not wait(tickets, 0, 1)
+    finish(tickets, 0)
+    assert wait(tickets, 0, 1)

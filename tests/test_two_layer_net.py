@@ -428,7 +428,7 @@ def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
         used.extend((given[3], given[-1], given[-3]))  # values, state, pre-activations
         started.set()
         time.sleep(0.1)
-        kernel(*given)
+        return kernel(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(incremental, "samples_kernel", slow)

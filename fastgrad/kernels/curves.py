@@ -116,8 +116,10 @@ def curves_size(units):
 
 
 @inner
-def panel_rows(k, starts, columns, values, largest, state, start, stop, first, last, panel, out):
-    """Write what `rows_kernel` does, for the units of panel `k`.
+def panel_rows(
+    k, starts, columns, values, largest, state, start, stop, top, first, last, panel, out
+):
+    """Write what `rows_kernel` does, for the units of panel `k`, `out` being rows from `top` on.
 
     `first` and `last` are room for an entry of each sample.
     """
@@ -134,7 +136,7 @@ def panel_rows(k, starts, columns, values, largest, state, start, stop, first, l
             spread_curves(columns, values, *mine, state, at, factor, scale, low, panel)
         for i in range(low, high):
             for j in range(min(WIDTH, out.shape[1] - WIDTH * k)):
-                out[i - start, WIDTH * k + j] = panel[i - low, j]
+                out[i - top, WIDTH * k + j] = panel[i - low, j]
 
 
 @inner
@@ -170,7 +172,9 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     first, last = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
     panel = np.empty((min(ROWS, stop - start), WIDTH))
     for k in range(-(-out.shape[1] // WIDTH)):
-        panel_rows(k, starts, columns, values, largest, state, start, stop, first, last, panel, out)
+        panel_rows(
+            k, starts, columns, values, largest, state, start, stop, start, first, last, panel, out
+        )
 
 
 @jit
@@ -185,27 +189,32 @@ def last_rows_kernel(units, state, start, stop, out):
 
 
 @jit
-def both_layers_kernel(tickets, starts, columns, values, largest, state, start, stop, first, last):
+def both_layers_kernel(
+    tickets, starts, columns, values, largest, state, parts, start, stop, first, last
+):
     """Write all rows of the layers `first` (D+1, H) and `last` (H+1, C), as the two kernels do.
 
     Threads share the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there
-    is one for each panel of the first layer, and then one for each `LAST` rows of the last.
+    are `parts`, each of some rows, for each panel of the first layer, and then one for each `LAST`
+    rows of the last.
     """
     inputs, units = first.shape
     begin, end = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
     panel = np.empty((min(ROWS, inputs), WIDTH))
     sums = np.empty((last.shape[1], LAST))
     panels = -(-units // WIDTH)
-    k = start + take(tickets, 0)
-    while k < stop:
+    item = start + take(tickets, 0)
+    while item < stop:
+        k, part = item // parts, item % parts
         if k < panels:
+            low, high = inputs * part // parts, inputs * (part + 1) // parts
             panel_rows(
-                k, starts, columns, values, largest, state, TOP, inputs, begin, end, panel, first
+                k, starts, columns, values, largest, state, low, high, TOP, begin, end, panel, first
             )
         else:
-            low = LAST * (k - panels)
+            low = LAST * (item - panels * parts)
             high = min(low + LAST, units + 1)
             last_rows(curves_size(units), state, low, high, TOP, sums, last)
         finish(tickets, 0)
-        k = start + take(tickets, 0)
-    wait(tickets, 0, stop - start)
+        item = start + take(tickets, 0)
+    return wait(tickets, 0, stop - start)

@@ -75,10 +75,10 @@ def samples_kernel(
     """Write the rows of samples `start` to `stop`, with labels `t`, to `state`.
 
     Threads share the work, see `fastgrad.kernels.tickets`, in two stages for as many samples as
-    the room `a` for pre-activations has rows: panels of the first layer, then samples. `V` is W2
-    transposed. ``reach`` holds the largest shift of a pre-activation and of a score; the curves of
-    a layer are left out where it is 0. `sizes` (panels + 1, WIDTH), zeros, gets the largest
-    parameters: a row for each panel of the first layer, and the last row for the second layer.
+    the room `a` for pre-activations has rows: panels of the first layer, in ``len(sizes)`` items,
+    each of some samples, then samples. `V` is W2 transposed. ``reach`` holds the largest shift of a
+    pre-activation and of a score; the curves of a layer are left out where it is 0. A row of
+    `sizes` (items, WIDTH), zeros, gets the largest parameters of the first layer in that item.
     """
     H, C = W2.shape
     panels = a.shape[1] // WIDTH
@@ -88,36 +88,39 @@ def samples_kernel(
     for j in range(every.size):  # np.arange takes half a second to compile
         every[j] = j
     last = np.empty((-(-C // WIDTH), H + 1, WIDTH))
-    own = np.empty(WIDTH)
-    for j in range(WIDTH):
-        own[j] = 0.0
+    unasked = np.empty(WIDTH)
     for k in range(last.shape[0]):
-        pack(W2, b2, k, TOP, H + 1, last[k], own)
-    for j in range(WIDTH):
-        sizes[panels, j] = own[j]  # as every thread does
+        pack(W2, b2, k, TOP, H + 1, last[k], unasked)
     slope, p = np.empty(H), np.empty(C)
     scores = np.empty(last.shape[0] * WIDTH)
     M, c = np.empty((4, max(H, C))), np.empty(2 * H)
     at = curves_size(H)
+    items = sizes.shape[0]
+    parts = items // panels
     stage = 0
     for low in range(start, stop, a.shape[0]):
         high = min(low + a.shape[0], stop)
-        k = take(tickets, stage)
-        while k < panels:
-            for n in range(high - low):
-                end[n] = starts[low + n]
+        item = take(tickets, stage)
+        while item < items:
+            k, part = item // parts, item % parts
+            first = low + (high - low) * part // parts
+            beyond = low + (high - low) * (part + 1) // parts
+            for n in range(first, beyond):
+                end[n - first] = starts[n]
                 for j in range(k * WIDTH, (k + 1) * WIDTH):
-                    a[n, j] = 0.0
+                    a[n - low, j] = 0.0
             for above in range(0, W1.shape[0] + 1, ROWS):
                 below = min(above + ROWS, W1.shape[0] + 1)
-                places(columns, starts, low, high, below, begin, end)
-                pack(W1, b1, k, above, below, panel, sizes[k])
-                for n in range(high - low):
-                    to = n * a.shape[1] + k * WIDTH
-                    multiply_panel(columns, values, begin[n], end[n], above, panel, a, to)
+                places(columns, starts, first, beyond, below, begin, end)
+                pack(W1, b1, k, above, below, panel, sizes[item])
+                for n in range(first, beyond):
+                    mine = begin[n - first], end[n - first]
+                    to = (n - low) * a.shape[1] + k * WIDTH
+                    multiply_panel(columns, values, *mine, above, panel, a, to)
             finish(tickets, stage)
-            k = take(tickets, stage)
-        wait(tickets, stage, panels)
+            item = take(tickets, stage)
+        if not wait(tickets, stage, items):
+            return False
         groups = -(-(high - low) // TOGETHER)
         k = take(tickets, stage + 1)
         while k < groups:
@@ -141,5 +144,7 @@ def samples_kernel(
                     curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
             finish(tickets, stage + 1)
             k = take(tickets, stage + 1)
-        wait(tickets, stage + 1, groups)
+        if not wait(tickets, stage + 1, groups):
+            return False
         stage += 2
+    return True

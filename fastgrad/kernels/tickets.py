@@ -4,6 +4,9 @@ All of them call the same kernel with the same arguments, and with `tickets`, ze
 stage of the work has `ROOM`: how many of its items have been taken, and how many are done. What an
 item is computed from is the same whoever takes it, so its bits are too.
 
+A kernel that has waited long for others returns False; who called it calls it again, with the same
+tickets, and it goes on where it was.
+
 To hand work to a thread through Python takes some thirty microseconds of one core; this takes less
 than one, so that items may be small, and a slow core does fewer of them.
 """
@@ -24,6 +27,9 @@ ROOM = 16
 """Numbers of a stage: two cache lines, since cores write to both."""
 
 _DONE = ROOM // 2
+
+SPINS = 2**19
+"""How often to look whether others are done: about a millisecond, longer than items take."""
 
 _lock = threading.Lock()
 """For Python; compiled code adds in one step."""
@@ -48,9 +54,14 @@ def finish(tickets, stage):
 
 @inner
 def wait(tickets, stage, items):
-    """Return when so many items of a stage are done, which others have to be at."""
-    while current(tickets, stage * ROOM + _DONE) < items:
-        pass
+    """Tell whether so many items of a stage are done, which others have to be at, before long.
+
+    Where they have no core to be at it on, who waits has to leave it to them.
+    """
+    for _ in range(SPINS):  # noqa: SIM110, compiled
+        if current(tickets, stage * ROOM + _DONE) >= items:
+            return True
+    return False
 
 
 def add_one(numbers, k):

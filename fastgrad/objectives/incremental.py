@@ -45,7 +45,10 @@ PACE, LAST_PACE = 0.27e-9, 0.35e-9
 CALL_SECONDS = 0.25
 """Longer work is done in several calls: between two of them an interrupt is heard."""
 
-Call = Callable[[], None]
+ITEMS = 4
+"""Pieces of work for each thread, at least: who is quick then does more of them."""
+
+Call = Callable[[], bool]
 
 
 class Samples:
@@ -82,8 +85,6 @@ class Samples:
             curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
         )
         self._reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
-        self._panels = -(-H // WIDTH)
-        self._sizes = np.zeros((self._panels + 1, WIDTH))
 
     @property
     def seconds(self) -> float:
@@ -91,16 +92,19 @@ class Samples:
         H, C = self.rows.hidden, self.rows.classes
         return 0.15e-9 * H * len(self.inputs.entries[2]) + 2.5e-9 * (H + 1) * C * len(self.t)
 
-    def calls(self, state: Floats) -> list[Call]:
+    def calls(self, state: Floats, threads: int) -> list[Call]:
         """Return calls, one after the other, that write all rows; threads may make them together.
 
         Parameters
         ----------
         state : ndarray of float64, shape (size,)
+        threads : int
+            How many will.
         """
-        together = min(TOGETHER, len(self.t))
-        room = self._panels * WIDTH
+        together, panels = min(TOGETHER, len(self.t)), -(-self.rows.hidden // WIDTH)
+        room = panels * WIDTH
         a = scratch("pre-activations", together * room).reshape(together, room)
+        self._sizes = np.zeros((panels * _pieces(threads, panels), WIDTH))
         given = (*self.inputs.entries, *self.layers, self.V, self.t, self._reach)
         results = a, self._sizes, state.reshape(-1, self.width)
         return [
@@ -109,8 +113,13 @@ class Samples:
         ]
 
     def check_moves(self) -> None:
-        """Raise, after the calls, if a parameter does not move by the step."""
+        """Raise, after the calls, if a parameter in the first layer does not move by the step."""
         refuse_lost_step(self.h, float(self._sizes.max()))
+
+
+def _pieces(threads: int, panels: int) -> int:
+    """Return into how many pieces to cut panels, each of which costs a little."""
+    return 1 if threads == 1 else -(-ITEMS * threads // panels)
 
 
 def _parts(items: int, seconds: float) -> list[tuple[range, tuple[int, int]]]:
@@ -242,11 +251,13 @@ class IncrementalNetwork(PlainArrays):
         """About what all rows cost."""
         return sum(layer.cost() for layer in self._layers)
 
-    def calls(self, gradient: Floats) -> list[Call]:
-        """Return calls that write the gradient from curves; threads may make them together."""
+    def calls(self, gradient: Floats, threads: int) -> list[Call]:
+        """Return calls that write the gradient from curves; parameters as for `Samples.calls`."""
         first, last = self.rows.layers(gradient)
-        given = *self._inputs.entries, self._inputs.largest, self._state
-        items = -(-self.rows.hidden // WIDTH) + -(-len(last) // LAST)
+        panels = -(-self.rows.hidden // WIDTH)
+        pieces = _pieces(threads, panels)
+        given = *self._inputs.entries, self._inputs.largest, self._state, pieces
+        items = panels * pieces + -(-len(last) // LAST)
         return [
             partial(both_layers_kernel, stages(1), *given, *ends, first, last)
             for _, ends in _parts(items, self.seconds)

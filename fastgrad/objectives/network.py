@@ -125,7 +125,8 @@ def largest_size(numbers: Floats) -> float:
 
 def check_moves(h: float, *parameters: Floats) -> None:
     """Raise if one of the parameters does not move by the step."""
-    refuse_lost_step(h, max(map(largest_size, parameters)))
+    for largest in map(largest_size, parameters):
+        refuse_lost_step(h, largest)
 
 
 def refuse_lost_step(h: float, largest: float) -> None:
