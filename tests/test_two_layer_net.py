@@ -412,6 +412,26 @@ def test_one_parameter_that_would_lose_the_step_is_refused(make_net, make_batch,
     net.numerical_gradient(x, t, **options)
 
 
+@pytest.mark.parametrize("name", ["b1", "W2", "b2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_parameter_that_is_no_number_hides_no_lost_step(make_net, make_batch, name, method):
+    net, (x, t) = make_net(), make_batch()
+    net.params["W1"][0, 0] = np.nan
+    net.params[name].flat[-1] = 1e14
+    with pytest.raises(ValueError, match=r"h=0.0001 is lost beside a parameter of size 1e\+14"):
+        net.numerical_gradient(x, t, method=method)
+
+
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+@pytest.mark.filterwarnings("error")
+def test_a_lost_step_comes_without_warnings(make_net, make_batch, name):
+    net, (x, t) = make_net(), make_batch()
+    for size in (1e300, np.inf):
+        net.params[name].flat[0] = size
+        with np.errstate(all="raise"), pytest.raises(ValueError, match="lost beside a parameter"):
+            net.numerical_gradient(x, t)
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.usefixtures("always")
 def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
