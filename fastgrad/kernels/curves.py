@@ -116,27 +116,22 @@ def curves_size(units):
 
 
 @inner
-def panel_rows(
-    k, starts, columns, values, largest, state, start, stop, top, first, last, panel, out
-):
+def panel_rows(k, columns, values, largest, state, first, last, start, stop, top, panel, out):
     """Write what `rows_kernel` does, for the units of panel `k`, `out` being rows from `top` on.
 
-    `first` and `last` are room for an entry of each sample.
+    `first` and `last` say where the entries of each sample begin and end that are of these rows,
+    of which `panel` has room for all.
     """
-    samples = starts.size - 1
+    samples = first.size
     factor, scale = 1.0 / samples, 1.0 / largest
-    places(columns, starts, TOP, samples, start, first, last)
-    for low in range(start, stop, ROWS):
-        high = min(low + ROWS, stop)
-        places(columns, starts, TOP, samples, high, first, last)
-        panel[:] = 0.0
-        for n in range(samples):
-            at = n * state.shape[1] + 2 * WIDTH * k
-            mine = first[n], last[n]
-            spread_curves(columns, values, *mine, state, at, factor, scale, low, panel)
-        for i in range(low, high):
-            for j in range(min(WIDTH, out.shape[1] - WIDTH * k)):
-                out[i - top, WIDTH * k + j] = panel[i - low, j]
+    panel[:] = 0.0
+    for n in range(samples):
+        at = n * state.shape[1] + 2 * WIDTH * k
+        mine = first[n], last[n]
+        spread_curves(columns, values, *mine, state, at, factor, scale, start, panel)
+    for i in range(start, stop):
+        for j in range(min(WIDTH, out.shape[1] - WIDTH * k)):
+            out[i - top, WIDTH * k + j] = panel[i - start, j]
 
 
 @inner
@@ -169,12 +164,17 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     X is compressed; `state` is that of `fastgrad.kernels.samples`. Each row of the layer adds its
     samples in the same order whatever the block.
     """
-    first, last = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
+    samples = starts.size - 1
+    first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, stop - start), WIDTH))
-    for k in range(-(-out.shape[1] // WIDTH)):
-        panel_rows(
-            k, starts, columns, values, largest, state, start, stop, start, first, last, panel, out
-        )
+    places(columns, starts, TOP, samples, start, first, last)
+    for low in range(start, stop, ROWS):
+        high = min(low + ROWS, stop)
+        places(columns, starts, TOP, samples, high, first, last)
+        for k in range(-(-out.shape[1] // WIDTH)):
+            panel_rows(
+                k, columns, values, largest, state, first, last, low, high, start, panel, out
+            )
 
 
 @jit
@@ -195,22 +195,26 @@ def both_layers_kernel(
     """Write all rows of the layers `first` (D+1, H) and `last` (H+1, C), as the two kernels do.
 
     Threads share the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there
-    are `parts`, each of some rows, for each panel of the first layer, and then one for each `LAST`
-    rows of the last.
+    are `parts`, each of `ROWS` rows at most, for each panel of the first layer, and then one for
+    each `LAST` rows of the last.
     """
     inputs, units = first.shape
-    begin, end = np.empty(starts.size - 1, np.int64), np.empty(starts.size - 1, np.int64)
+    samples = starts.size - 1
+    begin, end = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, inputs), WIDTH))
     sums = np.empty((last.shape[1], LAST))
     panels = -(-units // WIDTH)
+    known = -1
     item = start + take(tickets, 0)
     while item < stop:
-        k, part = item // parts, item % parts
-        if k < panels:
+        part, k = item // panels, item % panels
+        if part < parts:
             low, high = inputs * part // parts, inputs * (part + 1) // parts
-            panel_rows(
-                k, starts, columns, values, largest, state, low, high, TOP, begin, end, panel, first
-            )
+            if part != known:
+                known = part
+                places(columns, starts, TOP, samples, low, begin, end)
+                places(columns, starts, TOP, samples, high, begin, end)
+            panel_rows(k, columns, values, largest, state, begin, end, low, high, TOP, panel, first)
         else:
             low = LAST * (item - panels * parts)
             high = min(low + LAST, units + 1)

@@ -74,11 +74,12 @@ def samples_kernel(
 ):
     """Write the rows of samples `start` to `stop`, with labels `t`, to `state`.
 
-    Threads share the work, see `fastgrad.kernels.tickets`, in two stages for as many samples as
-    the room `a` for pre-activations has rows: panels of the first layer, in ``len(sizes)`` items,
-    each of some samples, then samples. `V` is W2 transposed. ``reach`` holds the largest shift of a
-    pre-activation and of a score; the curves of a layer are left out where it is 0. A row of
-    `sizes` (items, WIDTH), zeros, gets the largest parameters of the first layer in that item.
+    Threads share the work, see `fastgrad.kernels.tickets`, in stages for as many samples as the
+    room `a` for pre-activations has rows: panels of the first layer, in ``len(sizes)`` items each
+    of some samples, a stage for each `ROWS` inputs; then samples. `V` is W2 transposed. ``reach``
+    holds the largest shift of a pre-activation and of a score; the curves of a layer are left out
+    where it is 0. A row of `sizes` (items, WIDTH), zeros, gets the largest parameters of the first
+    layer in that item.
     """
     H, C = W2.shape
     panels = a.shape[1] // WIDTH
@@ -100,29 +101,33 @@ def samples_kernel(
     stage = 0
     for low in range(start, stop, a.shape[0]):
         high = min(low + a.shape[0], stop)
-        item = take(tickets, stage)
-        while item < items:
-            k, part = item // parts, item % parts
-            first = low + (high - low) * part // parts
-            beyond = low + (high - low) * (part + 1) // parts
-            for n in range(first, beyond):
-                end[n - first] = starts[n]
-                for j in range(k * WIDTH, (k + 1) * WIDTH):
-                    a[n - low, j] = 0.0
-            for above in range(0, W1.shape[0] + 1, ROWS):
-                below = min(above + ROWS, W1.shape[0] + 1)
-                places(columns, starts, first, beyond, below, begin, end)
+        for above in range(0, W1.shape[0] + 1, ROWS):
+            below = min(above + ROWS, W1.shape[0] + 1)
+            known = -1
+            item = take(tickets, stage)
+            while item < items:
+                part, k = item // panels, item % panels
+                first = low + (high - low) * part // parts
+                beyond = low + (high - low) * (part + 1) // parts
+                if part != known:
+                    known = part
+                    places(columns, starts, first, beyond, above, begin, end)
+                    places(columns, starts, first, beyond, below, begin, end)
                 pack(W1, b1, k, above, below, panel, sizes[item])
                 for n in range(first, beyond):
-                    mine = begin[n - first], end[n - first]
                     to = (n - low) * a.shape[1] + k * WIDTH
+                    if above == 0:
+                        for j in range(k * WIDTH, (k + 1) * WIDTH):
+                            a[n - low, j] = 0.0
+                    mine = begin[n - first], end[n - first]
                     multiply_panel(columns, values, *mine, above, panel, a, to)
-            finish(tickets, stage)
-            item = take(tickets, stage)
-        if not wait(tickets, stage, items):
-            return False
+                finish(tickets, stage)
+                item = take(tickets, stage)
+            if not wait(tickets, stage, items):
+                return False
+            stage += 1
         groups = -(-(high - low) // TOGETHER)
-        k = take(tickets, stage + 1)
+        k = take(tickets, stage)
         while k < groups:
             for n in range(low + k * TOGETHER, min(low + (k + 1) * TOGETHER, high)):
                 row = state[n]
@@ -142,9 +147,9 @@ def samples_kernel(
                 if reach[1] > 0.0:
                     score_moments(p, label, M)
                     curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
-            finish(tickets, stage + 1)
-            k = take(tickets, stage + 1)
-        if not wait(tickets, stage + 1, groups):
+            finish(tickets, stage)
+            k = take(tickets, stage)
+        if not wait(tickets, stage, groups):
             return False
-        stage += 2
+        stage += 1
     return True

@@ -25,7 +25,7 @@ from fastgrad.kernels.curves import (
     rows_kernel,
 )
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.panels import WIDTH
+from fastgrad.kernels.panels import ROWS, WIDTH
 from fastgrad.kernels.samples import samples_kernel
 from fastgrad.kernels.tickets import stages
 from fastgrad.objectives.base import Cost, PlainArrays
@@ -107,8 +107,11 @@ class Samples:
         self._sizes = np.zeros((panels * _pieces(threads, panels), WIDTH))
         given = (*self.inputs.entries, *self.layers, self.V, self.t, self._reach)
         results = a, self._sizes, state.reshape(-1, self.width)
+        count = 1 + -(-(self.rows.inputs + 1) // ROWS)  # of stages for so many samples
         return [
-            partial(samples_kernel, stages(2 * -(-len(part) // together)), *given, *ends, *results)
+            partial(
+                samples_kernel, stages(count * -(-len(part) // together)), *given, *ends, *results
+            )
             for part, ends in _parts(len(self.t), self.seconds)
         ]
 
@@ -255,7 +258,7 @@ class IncrementalNetwork(PlainArrays):
         """Return calls that write the gradient from curves; parameters as for `Samples.calls`."""
         first, last = self.rows.layers(gradient)
         panels = -(-self.rows.hidden // WIDTH)
-        pieces = _pieces(threads, panels)
+        pieces = max(_pieces(threads, panels), -(-len(first) // ROWS))
         given = *self._inputs.entries, self._inputs.largest, self._state, pieces
         items = panels * pieces + -(-len(last) // LAST)
         return [
