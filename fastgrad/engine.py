@@ -71,7 +71,7 @@ def differentiate(
     with tqdm(total=objective.size, unit="derivative") if progress else nullcontext() as bar:
         run = partial(_run, objective, gradient, bar)
         if cost is None or executor is SERIAL:
-            items, cost = _begin(run, items)
+            items, cost = _begin(run, items, executor)
             executor = executor if executor.pays(cost) else SERIAL
         # Whether threads help shows in a trial, which costs too much where there is little to do.
         trial = executor.in_threads and not objective.shareable
@@ -124,12 +124,11 @@ def _in_order(calls: list[Callable[[], bool]], given_up: list[bool]) -> None:
             time.sleep(0)  # Others need the core.
 
 
-def _begin(run: Run, items: range) -> tuple[range, Cost]:
+def _begin(run: Run, items: range, executor: Executor) -> tuple[range, Cost]:
     """Do some items here; return the rest, and what they cost if they are like those."""
     blocks, spent = 0, 0.0
     best = Cost(math.inf, math.inf)
-    # A first call may be slow: one tells enough only where it is long.
-    while items and (spent < 2e-3 or (blocks < 2 and spent < 0.5)):
+    while items:
         count = 4 ** max(0, blocks - 1)  # 1, 1, 4, 16, ...
         done, items = items[:count], items[count:]
         wall, cpu = time.perf_counter(), time.process_time()
@@ -137,6 +136,12 @@ def _begin(run: Run, items: range) -> tuple[range, Cost]:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         best = min(best, Cost(wall / len(done), cpu / len(done)))
         blocks, spent = blocks + 1, spent + wall
+        # A first call may be slow: one tells enough only where it is long, or where all as slow
+        # would still be too little to spread.
+        if spent >= 0.5 or (spent >= 2e-3 and blocks > 1):
+            break
+        if executor is not SERIAL and executor.saves(best.times(len(items))) <= 0.0:
+            break
     return items, best.times(len(items))
 
 

@@ -71,18 +71,23 @@ class Executor:
 
     def pays(self, cost: Cost) -> bool:
         """Tell whether spreading that work is clearly faster than doing it here."""
-        if self.workers == 1:
-            return False
-        gain = 0.95 * cost.wall - self.overhead - cost.wall / self.workers
-        # The workers of a cluster have cores of their own.
-        if gain > 0 and self.name in OVERHEAD:
-            gain = min(gain, 0.95 * cost.wall - self.overhead - cost.cpu / cores())
-        if gain > 0 and self.cold:
+        saved = self.saves(cost)
+        if saved > 0 and self.cold:
             # Processes are started once earlier calls together would have been worth it.
             key = self.backend, self.workers
-            _missed[key] = gain + _missed.get(key, 0.0)
+            _missed[key] = saved + _missed.get(key, 0.0)
             return _missed[key] > START
-        return gain > 0
+        return saved > 0
+
+    def saves(self, cost: Cost) -> float:
+        """Return about how many seconds workers that are there save; none where it is below 0."""
+        if self.workers == 1:
+            return 0.0
+        saved = 0.95 * cost.wall - self.overhead - cost.wall / self.workers
+        # The workers of a cluster have cores of their own.
+        if saved > 0 and self.name in OVERHEAD:
+            saved = min(saved, 0.95 * cost.wall - self.overhead - cost.cpu / cores())
+        return saved
 
     @property
     def overhead(self) -> float:

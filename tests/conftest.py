@@ -21,7 +21,7 @@ def always(monkeypatch):
     """Spread all work, however short, and trust threads."""
     monkeypatch.setattr(Executor, "pays", lambda self, cost: self.workers > 1)
     monkeypatch.setattr(Executor, "cold", False)
-    monkeypatch.setattr(engine, "_begin", lambda run, items: (items, Cost(1.0, 1.0)))
+    monkeypatch.setattr(engine, "_begin", lambda run, items, executor: (items, Cost(1.0, 1.0)))
     monkeypatch.setattr(engine, "_try_threads", lambda run, executor, *work: (*work, executor))
 
 

@@ -132,6 +132,25 @@ def test_short_work_stays_here_in_one_block():
     assert objective.calls == [(range(50), os.getpid(), threading.get_ident())]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_item_tells_that_all_are_too_little_to_spread(backend):
+    objective = Squares(5)
+    objective.cost = lambda: None
+    differentiate(objective, choose(2, backend))
+    assert [block for block, *_ in objective.calls] == [range(1), range(1, 5)]
+
+
+def test_a_slow_first_item_does_not_tell_what_the_others_cost(monkeypatch):
+    def partials(block, out):
+        time.sleep(0.1 * (0 in block))
+        Squares.partials(objective, block, out)
+
+    objective = Squares(50)
+    objective.cost, objective.partials = lambda: None, partials
+    monkeypatch.setattr("fastgrad._processes.results", None)  # not to be used
+    assert np.array_equal(differentiate(objective, choose(2, "processes")), objective.x)
+
+
 @pytest.mark.parametrize("workers", [1, None])
 def test_serial_is_one_block_here(workers):
     objective = Squares(50)

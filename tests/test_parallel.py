@@ -419,7 +419,7 @@ def test_a_killed_caller_leaves_no_process_and_no_file_in_shared_memory(monkeypa
     from fastgrad.objectives.base import Cost
 
     Executor.pays, Executor.cold = lambda self, cost: self.workers > 1, False
-    engine._begin = lambda run, items: (items, Cost(1.0, 1.0))
+    engine._begin = lambda run, items, executor: (items, Cost(1.0, 1.0))
     data = np.ones(2**18)  # 2 MiB
 
     def slow(x):
@@ -453,7 +453,7 @@ def test_ctrl_c_is_for_the_caller_alone_who_may_want_the_gradient(monkeypatch):
 
     logging.basicConfig()  # lost workers are a warning
     Executor.pays, Executor.cold = lambda self, cost: self.workers > 1, False
-    engine._begin = lambda run, items: (items, Cost(1.0, 1.0))
+    engine._begin = lambda run, items, executor: (items, Cost(1.0, 1.0))
     x = np.arange(60.0)
     with Stop() as stop:
         while not stop():
