@@ -46,8 +46,8 @@ def whole_numbers(row, scale, q):
 def compress(numbers, columns, pairs, k):
     """Write the pairs that are not (0, 0), and which they are, from place k on; return the next."""
     stop = nonzero(numbers, columns, k)
-    for entry in range(k, stop):
-        pairs[entry] = numbers[columns[entry]]
+    for entry in range(np.uint64(k), np.uint64(stop)):
+        pairs[entry] = numbers[np.uint64(columns[entry])]  # Signed, it might count from the end.
     return stop
 
 

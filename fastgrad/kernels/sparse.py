@@ -21,8 +21,8 @@ def compress_kernel(X, columns, values):
     for n in range(samples):
         row = X[n]
         stop = nonzero(row, columns, starts[n])
-        for k in range(starts[n], stop):
-            values[k] = row[columns[k]]
+        for k in range(np.uint64(starts[n]), np.uint64(stop)):
+            values[k] = row[np.uint64(columns[k])]  # Signed, it might count from the end.
         columns[stop] = features
         values[stop] = 1.0
         starts[n + 1] = stop + 1
