@@ -22,7 +22,7 @@ def aligned(size: int, dtype: DTypeLike = float) -> Array:
     """Return a vector with anything in it that starts on a cache line."""
     kind = np.dtype(dtype)
     memory = np.empty(size + LINE // kind.itemsize, kind)
-    start = -memory.ctypes.data % LINE // kind.itemsize
+    start = -memory.__array_interface__["data"][0] % LINE // kind.itemsize
     return memory[start : start + size]
 
 

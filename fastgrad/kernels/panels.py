@@ -13,7 +13,7 @@ from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic, overload
 
-from fastgrad._jit import inner, jit
+from fastgrad._jit import inner
 from fastgrad.kernels.registers import (
     DOUBLE,
     INT64,
@@ -29,9 +29,6 @@ REGISTERS = 5
 WIDTH = 4 * REGISTERS
 """Units of a panel."""
 
-MAGNITUDE = np.int64(2**63 - 1)
-"""The bits of a float64 but its sign."""
-
 ROWS = 1600
 """Inputs of a panel: 256 kB, half of a usual second-level cache."""
 
@@ -39,20 +36,6 @@ TOP = np.int64(0)
 """The first row; numba compiles a function once more for the literal 0."""
 
 _REGISTER = ir.VectorType(DOUBLE, 4)
-
-
-@jit
-def largest_kernel(bits):
-    """Return the largest of numbers without their sign, given and returned as their bits.
-
-    Bits are in the order of the numbers, NaN above all, and compilers vectorise the largest
-    integer.
-    """
-    largest = np.int64(0)
-    for i in range(bits.size):
-        size = bits[i] & MAGNITUDE
-        largest = size if size > largest else largest
-    return largest
 
 
 @inner

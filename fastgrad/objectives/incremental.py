@@ -78,7 +78,7 @@ class Samples:
         self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
         self.size = len(t) * self.width
         self.V = V = np.ascontiguousarray(W2.T)
-        spread = float(np.max(V.max(axis=0) - V.min(axis=0)))
+        spread = float((np.maximum.reduce(V) - np.minimum.reduce(V)).max())
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),
@@ -117,7 +117,7 @@ class Samples:
 
     def check_moves(self) -> None:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
-        refuse_lost_step(self.h, float(self._sizes.max()))
+        refuse_lost_step(self.h, self._sizes.item(self._sizes.argmax()))
 
 
 def _pieces(threads: int, panels: int) -> int:

@@ -15,7 +15,6 @@ from fastgrad._scratch import scratch
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.kernels.forward import full_kernel
 from fastgrad.kernels.nonzero import TOGETHER
-from fastgrad.kernels.panels import largest_kernel
 from fastgrad.kernels.sparse import compress_kernel
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.stencils import CENTRAL
@@ -118,9 +117,8 @@ def compress(x: Array) -> Inputs:
 
 
 def largest_size(numbers: Floats) -> float:
-    """Return ``max |numbers|`` of a contiguous array, NaN if it holds one."""
-    bits = np.int64(largest_kernel(numbers.reshape(-1).view(np.int64)))
-    return float(bits.view(float))
+    """Return ``max |numbers|``, NaN if there is one; without a copy, unlike ``abs(numbers)``."""
+    return max(numbers.item(numbers.argmax()), -numbers.item(numbers.argmin()))
 
 
 def check_moves(h: float, *parameters: Floats) -> None:
