@@ -96,12 +96,9 @@ def compare(benchmark):
     It is the median over the rounds: both calls of a round meet the machine in one mood. `theirs`
     may be a sample of its work; `scale` is then the factor to all of it. A `pause` of some tenths
     of a second lets BLAS threads that `theirs` used come to rest: they spin on for a while.
-    `beside` is called in each round, too, and not timed.
     """
 
-    def alternate(
-        ours, theirs, name, rounds, *, scale=1.0, warmup_rounds=3, pause=0.0, beside=None
-    ):
+    def alternate(ours, theirs, name, rounds, *, scale=1.0, warmup_rounds=3, pause=0.0):
         times = []
 
         def once():
@@ -112,8 +109,6 @@ def compare(benchmark):
             start = time.perf_counter()
             ours()
             times.append((scale * first, time.perf_counter() - start))
-            if beside is not None:
-                beside()
 
         benchmark.pedantic(once, rounds=rounds, warmup_rounds=warmup_rounds)
         counted = times[-rounds:]  # the last: those before are the warm-up
