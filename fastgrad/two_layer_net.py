@@ -17,6 +17,7 @@ from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, check_moves, compress
+from fastgrad.objectives.shared_work import SharedWork
 from fastgrad.stencils import CENTRAL
 from fastgrad.step_sizes import positive
 from fastgrad.steps import Steps
@@ -242,21 +243,20 @@ class TwoLayerNet:
             full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
             return full.rows.unpack(differentiate(full, executor)[0])
         samples = Samples(layers, inputs, t, h)
-        state = scratch("state", samples.size)
-        if not (executor.shares_memory and all(samples.exact)):
-            threads = team(executor, samples.seconds)
-            together(threads, samples.seconds, samples.calls(state, threads))
-            samples.check_moves()
+        if executor.shares_memory and all(samples.exact):
+            seconds = samples.seconds + samples.reading_seconds
+            work = SharedWork(samples, threads := team(executor, seconds))
+            gradient = aligned(samples.rows.size)
+            together(threads, seconds, work.gradient_calls(gradient))
+            work.check_moves()
+        else:
+            work = SharedWork(samples, threads := team(executor, samples.seconds))
+            state = scratch("state", samples.size)
+            together(threads, samples.seconds, work.state_calls(state))
+            work.check_moves()
             network = IncrementalNetwork(samples, state)
             gradient = differentiate(network, executor, out=aligned(network.size))[0]
-            return network.rows.unpack(gradient)
-        network, gradient = IncrementalNetwork(samples, state), aligned(samples.rows.size)
-        seconds = samples.seconds + network.seconds
-        threads = team(executor, seconds)
-        calls = samples.calls(state, threads) + network.calls(gradient, threads)
-        together(threads, seconds, calls)
-        samples.check_moves()
-        return network.rows.unpack(gradient)
+        return samples.rows.unpack(gradient)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.

@@ -11,8 +11,9 @@ import pytest
 
 from fastgrad import _scratch
 from fastgrad.kernels import curves, direct, exponential, forward, nonzero, panels, samples
-from fastgrad.objectives import incremental
+from fastgrad.objectives import incremental, shared_work
 from fastgrad.objectives.network import compress, largest_size
+from fastgrad.objectives.shared_work import SharedWork
 
 NO_JIT = """
 import numpy as np, fastgrad, numba
@@ -178,25 +179,25 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
     monkeypatch.setattr(panels, "ROWS", rows)
     monkeypatch.setattr(samples, "ROWS", rows)
     monkeypatch.setattr(curves, "ROWS", rows)
-    monkeypatch.setattr(incremental, "ROWS", rows)
-    monkeypatch.setattr(incremental, "TOGETHER", 4)
-    monkeypatch.setattr(incremental, "samples_kernel", samples.samples_kernel.py_func)
+    monkeypatch.setattr(shared_work, "ROWS", rows)
+    monkeypatch.setattr(shared_work, "TOGETHER", 4)
     monkeypatch.setattr(curves, "panel_rows", curves.panel_rows.py_func)
-    for kernel in (curves.both_layers_kernel, curves.rows_kernel):
-        monkeypatch.setattr(incremental, kernel.__name__, kernel.py_func)
-    first = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
-    state = np.full(first.size, np.nan)
-    for call in first.calls(state, 1):
-        call()
-    second = incremental.IncrementalNetwork(first, state)
+    for kernel in (samples.samples_kernel, curves.both_layers_kernel):
+        monkeypatch.setattr(shared_work, kernel.__name__, kernel.py_func)
+    monkeypatch.setattr(incremental, "rows_kernel", curves.rows_kernel.py_func)
+    shared = incremental.Samples(layers, inputs, t.astype(np.int64), 1e-4)
     for threads in (1, 2, 0):
-        gradient = np.full(second.size, np.nan)
+        gradient = np.full(shared.rows.size, np.nan)
         if threads:
-            for call in second.calls(gradient, threads):
-                call()
+            for call in SharedWork(shared, threads).gradient_calls(gradient):
+                assert call()
         else:
-            second.partials(range(second.items), gradient)
-        for name, part in second.rows.unpack(gradient).items():
+            state = np.full(shared.size, np.nan)
+            for call in SharedWork(shared, 1).state_calls(state):
+                assert call()
+            network = incremental.IncrementalNetwork(shared, state)
+            network.partials(range(network.items), gradient)
+        for name, part in shared.rows.unpack(gradient).items():
             np.testing.assert_allclose(part, expected[name], rtol=1e-12, atol=1e-15)
 
 

@@ -15,7 +15,7 @@ from fastgrad import TwoLayerNet, _threads, engine
 from fastgrad.executors import choose
 from fastgrad.kernels import curves
 from fastgrad.kernels.tickets import finish, stages, take, wait
-from fastgrad.objectives import incremental
+from fastgrad.objectives import shared_work
 
 
 @numba.njit(nogil=True)
@@ -62,7 +62,7 @@ def test_the_same_bits_on_any_threads(large, monkeypatch, workers):
     net, x, t = large
     serial = net.numerical_gradient(x, t)
     monkeypatch.setattr(engine, "cores", lambda: workers)
-    monkeypatch.setattr(incremental, "TOGETHER", 25)
+    monkeypatch.setattr(shared_work, "TOGETHER", 25)
     for _ in range(100):
         assert same_bits(net.numerical_gradient(x, t, workers=workers), serial)
 
@@ -73,14 +73,14 @@ def test_a_thread_that_comes_late_finds_nothing_to_do(large, monkeypatch):
     serial = net.numerical_gradient(x, t)
     kernels, done = {}, threading.Event()
     for name in ("samples_kernel", "both_layers_kernel"):
-        kernels[name] = kernel = getattr(incremental, name)
+        kernels[name] = kernel = getattr(shared_work, name)
 
         def late(*given, kernel=kernel):
             if threading.current_thread() is not threading.main_thread():
                 assert done.wait(30)
             return kernel(*given)
 
-        monkeypatch.setattr(incremental, name, late)
+        monkeypatch.setattr(shared_work, name, late)
     monkeypatch.setattr(engine, "cores", lambda: 2)
     gradient = net.numerical_gradient(x, t, workers=2)  # nobody waits for it
     done.set()
@@ -105,7 +105,7 @@ def test_the_gradient_is_complete_when_it_is_returned(large, monkeypatch):
     monkeypatch.setattr(engine, "cores", lambda: 2)
     monkeypatch.setattr("fastgrad.two_layer_net.aligned", lambda size: np.full(size, np.nan))
     monkeypatch.setattr(curves, "panel_rows", slow)
-    monkeypatch.setattr(incremental, "both_layers_kernel", curves.both_layers_kernel.py_func)
+    monkeypatch.setattr(shared_work, "both_layers_kernel", curves.both_layers_kernel.py_func)
     gradient = net.numerical_gradient(x, t, workers=2)
     assert same_bits({name: part.copy() for name, part in gradient.items()}, serial)
 
@@ -143,15 +143,27 @@ def test_long_work_is_done_in_several_calls(large, monkeypatch, workers):
     net, x, t = large
     expected = net.numerical_gradient(x, t)
     calls = []
-    kernel = incremental.both_layers_kernel
+    kernel = shared_work.both_layers_kernel
     monkeypatch.setattr(engine, "cores", lambda: workers)
     monkeypatch.setattr(engine, "BLOCK_SECONDS", 0.0)
-    monkeypatch.setattr(incremental, "CALL_SECONDS", 5e-6)
+    monkeypatch.setattr(shared_work, "CALL_SECONDS", 5e-6)
     monkeypatch.setattr(
-        incremental, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))[1]
+        shared_work, "both_layers_kernel", lambda *given: (calls.append(given), kernel(*given))[1]
     )
     assert same_bits(net.numerical_gradient(x, t, workers=workers), expected)
     assert len(calls) >= 6
+
+
+@pytest.mark.parametrize("samples", [20, 60])
+def test_memory_does_not_grow_with_the_batch(large, monkeypatch, samples):
+    net, x, t = large
+    sizes = {}
+    monkeypatch.setattr(shared_work, "TOGETHER", 20)
+    monkeypatch.setattr(
+        shared_work, "scratch", lambda name, size: [np.empty(size), sizes.update({name: size})][0]
+    )
+    net.numerical_gradient(x[:samples], t[:samples])
+    assert sizes == {"state": 20 * (160 + 10 + 71 + 7), "pre-activations": 20 * 80}
 
 
 def test_an_interrupt_is_heard_between_two_calls():

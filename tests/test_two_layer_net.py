@@ -12,7 +12,7 @@ from fastgrad import TwoLayerNet, engine
 from fastgrad._scratch import scratch
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
-from fastgrad.objectives import incremental
+from fastgrad.objectives import shared_work
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.partition import partition
 
@@ -438,7 +438,7 @@ def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
     make_net, make_batch, monkeypatch, error
 ):
     net, (x, t) = make_net(), make_batch(samples=40)
-    kernel, used, started = incremental.samples_kernel, [], threading.Event()
+    kernel, used, started = shared_work.samples_kernel, [], threading.Event()
     monkeypatch.setattr(engine, "cores", lambda: 2)
 
     def slow(*given):
@@ -451,7 +451,7 @@ def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
         return kernel(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(incremental, "samples_kernel", slow)
+        patch.setattr(shared_work, "samples_kernel", slow)
         with pytest.raises(error):
             net.numerical_gradient(x, t, workers=2)
     for memory in used:

@@ -116,33 +116,43 @@ def curves_size(units):
 
 
 @inner
-def panel_rows(k, columns, values, largest, state, first, last, start, stop, top, panel, out):
+def panel_rows(
+    k, columns, values, factor, scale, state, first, last, start, stop, top, add, panel, out
+):
     """Write what `rows_kernel` does, for the units of panel `k`, `out` being rows from `top` on.
 
     `first` and `last` say where the entries of each sample begin and end that are of these rows,
-    of which `panel` has room for all.
+    of which `panel` has room for all. With `add`, sums over earlier samples stand in `out`.
     """
-    samples = first.size
-    factor, scale = 1.0 / samples, 1.0 / largest
+    units = min(WIDTH, out.shape[1] - WIDTH * k)
     panel[:] = 0.0
-    for n in range(samples):
+    if add:
+        for i in range(start, stop):
+            for j in range(units):
+                panel[i - start, j] = out[i - top, WIDTH * k + j]
+    for n in range(first.size):
         at = n * state.shape[1] + 2 * WIDTH * k
         mine = first[n], last[n]
         spread_curves(columns, values, *mine, state, at, factor, scale, start, panel)
     for i in range(start, stop):
-        for j in range(min(WIDTH, out.shape[1] - WIDTH * k)):
+        for j in range(units):
             out[i - top, WIDTH * k + j] = panel[i - start, j]
 
 
 @inner
-def last_rows(at, state, start, stop, top, sums, out):
+def last_rows(at, state, samples, start, stop, top, add, sums, out):
     """Write what `last_rows_kernel` does, `out` being rows from `top` on.
 
-    `sums` is room for `LAST` numbers of each class.
+    `sums` is room for `LAST` numbers of each class. `samples` are in the batch; with `add`, sums
+    over those before the ones in `state` stand in `out`.
     """
-    samples, classes = state.shape[0], out.shape[1]
+    classes = out.shape[1]
     sums[:] = 0.0
-    for n in range(samples):
+    if add:
+        for c in range(classes):
+            for j in range(stop - start):
+                sums[c, j] = out[start - top + j, c]
+    for n in range(state.shape[0]):
         c0 = state[n, at : at + classes]
         c1 = state[n, at + classes : at + 2 * classes]
         z = state[n, at + 2 * classes + start : at + 2 * classes + stop]
@@ -165,16 +175,16 @@ def rows_kernel(starts, columns, values, largest, state, start, stop, out):
     samples in the same order whatever the block.
     """
     samples = starts.size - 1
-    first, last = np.empty(samples, np.int64), np.empty(samples, np.int64)
+    factor, scale = 1.0 / samples, 1.0 / largest
+    begin, end = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, stop - start), WIDTH))
-    places(columns, starts, TOP, samples, start, first, last)
+    places(columns, starts, TOP, samples, start, begin, end)
     for low in range(start, stop, ROWS):
         high = min(low + ROWS, stop)
-        places(columns, starts, TOP, samples, high, first, last)
+        places(columns, starts, TOP, samples, high, begin, end)
+        rows = begin, end, low, high, start, False
         for k in range(-(-out.shape[1] // WIDTH)):
-            panel_rows(
-                k, columns, values, largest, state, first, last, low, high, start, panel, out
-            )
+            panel_rows(k, columns, values, factor, scale, state, *rows, panel, out)
 
 
 @jit
@@ -183,23 +193,26 @@ def last_rows_kernel(units, state, start, stop, out):
 
     Vectorised over the rows of the block, since the classes are few; `largest` is 1.
     """
+    at, samples = curves_size(units), state.shape[0]
     sums = np.empty((out.shape[1], LAST))
     for low in range(start, stop, LAST):
-        last_rows(curves_size(units), state, low, min(low + LAST, stop), start, sums, out)
+        last_rows(at, state, samples, low, min(low + LAST, stop), start, False, sums, out)
 
 
 @jit
 def both_layers_kernel(
-    tickets, starts, columns, values, largest, state, parts, start, stop, first, last
+    tickets, starts, columns, values, state, largest, batch, add, parts, start, stop, first, last
 ):
     """Write all rows of the layers `first` (D+1, H) and `last` (H+1, C), as the two kernels do.
 
-    Threads share the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there
-    are `parts`, each of `ROWS` rows at most, for each panel of the first layer, and then one for
-    each `LAST` rows of the last.
+    For some samples out of `batch`; with `add`, to the sums over those before them. Threads share
+    the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there are `parts`,
+    each of `ROWS` rows at most, for each panel of the first layer, and then one for each `LAST`
+    rows of the last.
     """
     inputs, units = first.shape
     samples = starts.size - 1
+    factor, scale = 1.0 / batch, 1.0 / largest
     begin, end = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, inputs), WIDTH))
     sums = np.empty((last.shape[1], LAST))
@@ -214,11 +227,12 @@ def both_layers_kernel(
                 known = part
                 places(columns, starts, TOP, samples, low, begin, end)
                 places(columns, starts, TOP, samples, high, begin, end)
-            panel_rows(k, columns, values, largest, state, begin, end, low, high, TOP, panel, first)
+            rows = begin, end, low, high, TOP, add
+            panel_rows(k, columns, values, factor, scale, state, *rows, panel, first)
         else:
             low = LAST * (item - panels * parts)
             high = min(low + LAST, units + 1)
-            last_rows(curves_size(units), state, low, high, TOP, sums, last)
+            last_rows(curves_size(units), state, batch, low, high, TOP, add, sums, last)
         finish(tickets, 0)
         item = start + take(tickets, 0)
     return wait(tickets, 0, stop - start)

@@ -172,14 +172,11 @@ def _spread_curves(_, columns, values, begin, end, curves, at, factor, scale, st
             value, cube = (everywhere(builder, number, 4) for number in (value, cube))
             number = builder.sub(builder.load(builder.gep(chosen.data, [k])), top)
             row = _row(builder, rows.data, number)
-            old = [load(builder, row, r, 8) for r in range(REGISTERS)]
-            old = [_fma(builder, value, *terms) for terms in zip(c0, old, strict=True)]
-            store(
-                builder,
-                [_fma(builder, cube, *terms) for terms in zip(c1, old, strict=True)],
-                row,
-                8,
-            )
+            # One register after the other: there are none for all of a row beside c0 and c1.
+            for r in range(REGISTERS):
+                sums = _fma(builder, value, c0[r], load(builder, row, r, 8))
+                sums = _fma(builder, cube, c1[r], sums)
+                builder.store(sums, builder.gep(row, [INT64(r)]), align=8)
             return []
 
         loop(builder, first, last, [], add)

@@ -69,21 +69,19 @@ def in_panels(c, out):
 
 
 @jit
-def samples_kernel(
-    tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach, start, stop, a, sizes, state
-):
-    """Write the rows of samples `start` to `stop`, with labels `t`, to `state`.
+def samples_kernel(tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach, a, sizes, state):
+    """Write the rows of some samples, with labels `t`, to `state`.
 
-    Threads share the work, see `fastgrad.kernels.tickets`, in stages for as many samples as the
-    room `a` for pre-activations has rows: panels of the first layer, in ``len(sizes)`` items each
-    of some samples, a stage for each `ROWS` inputs; then samples. `V` is W2 transposed. ``reach``
-    holds the largest shift of a pre-activation and of a score; the curves of a layer are left out
-    where it is 0. A row of `sizes` (items, WIDTH), zeros, gets the largest parameters of the first
-    layer in that item.
+    Threads share the work, see `fastgrad.kernels.tickets`, in stages: panels of the first layer, in
+    ``len(sizes)`` items each of some samples, a stage for each `ROWS` inputs, into the room `a` for
+    pre-activations; then samples. `V` is W2 transposed. ``reach`` holds the largest shift of a
+    pre-activation and of a score; the curves of a layer are left out where it is 0. A row of
+    `sizes` (items, WIDTH), zeros, gets the largest parameters of the first layer in that item.
     """
     H, C = W2.shape
+    samples = t.size
     panels = a.shape[1] // WIDTH
-    begin, end = np.empty(a.shape[0], np.int64), np.empty(a.shape[0], np.int64)
+    begin, end = np.empty(samples, np.int64), np.empty(samples, np.int64)
     panel = np.empty((min(ROWS, W1.shape[0] + 1), WIDTH))
     every = np.empty(H + 1, np.int64)
     for j in range(every.size):  # np.arange takes half a second to compile
@@ -99,57 +97,51 @@ def samples_kernel(
     items = sizes.shape[0]
     parts = items // panels
     stage = 0
-    for low in range(start, stop, a.shape[0]):
-        high = min(low + a.shape[0], stop)
-        for above in range(0, W1.shape[0] + 1, ROWS):
-            below = min(above + ROWS, W1.shape[0] + 1)
-            known = -1
-            item = take(tickets, stage)
-            while item < items:
-                part, k = item // panels, item % panels
-                first = low + (high - low) * part // parts
-                beyond = low + (high - low) * (part + 1) // parts
-                if part != known:
-                    known = part
-                    places(columns, starts, first, beyond, above, begin, end)
-                    places(columns, starts, first, beyond, below, begin, end)
-                pack(W1, b1, k, above, below, panel, sizes[item])
-                for n in range(first, beyond):
-                    to = (n - low) * a.shape[1] + k * WIDTH
-                    if above == 0:
-                        for j in range(k * WIDTH, (k + 1) * WIDTH):
-                            a[n - low, j] = 0.0
-                    mine = begin[n - first], end[n - first]
-                    multiply_panel(columns, values, *mine, above, panel, a, to)
-                finish(tickets, stage)
-                item = take(tickets, stage)
-            if not wait(tickets, stage, items):
-                return False
-            stage += 1
-        groups = -(-(high - low) // TOGETHER)
-        k = take(tickets, stage)
-        while k < groups:
-            for n in range(low + k * TOGETHER, min(low + (k + 1) * TOGETHER, high)):
-                row = state[n]
-                z = row[at + 2 * C : at + 2 * C + H + 1]
-                hidden_units(a[n - low, :H], z, slope)
-                z[H] = 1.0
-                scores[:] = 0.0
-                for part in range(last.shape[0]):
-                    multiply_panel(every, z, TOP, H + 1, TOP, last[part], scores, part * WIDTH)
-                softmax(scores[:C], p)
-                label = t[n]
-                r = p[label] / (p[label] + TINY)
-                if reach[0] > 0.0:
-                    unit_moments(p, label, V, M)
-                    curves(SIGMOIDAL, z, slope, r, M, reach[0], c)
-                    in_panels(c, row)
-                if reach[1] > 0.0:
-                    score_moments(p, label, M)
-                    curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
+    for above in range(0, W1.shape[0] + 1, ROWS):
+        below = min(above + ROWS, W1.shape[0] + 1)
+        known = -1
+        item = take(tickets, stage)
+        while item < items:
+            part, k = item // panels, item % panels
+            first, beyond = samples * part // parts, samples * (part + 1) // parts
+            if part != known:
+                known = part
+                places(columns, starts, first, beyond, above, begin, end)
+                places(columns, starts, first, beyond, below, begin, end)
+            pack(W1, b1, k, above, below, panel, sizes[item])
+            for n in range(first, beyond):
+                if above == 0:
+                    for j in range(k * WIDTH, (k + 1) * WIDTH):
+                        a[n, j] = 0.0
+                mine = begin[n - first], end[n - first]
+                to = n * a.shape[1] + k * WIDTH
+                multiply_panel(columns, values, *mine, above, panel, a, to)
             finish(tickets, stage)
-            k = take(tickets, stage)
-        if not wait(tickets, stage, groups):
+            item = take(tickets, stage)
+        if not wait(tickets, stage, items):
             return False
         stage += 1
-    return True
+    groups = -(-samples // TOGETHER)
+    k = take(tickets, stage)
+    while k < groups:
+        for n in range(k * TOGETHER, min((k + 1) * TOGETHER, samples)):
+            row = state[n]
+            z = row[at + 2 * C : at + 2 * C + H + 1]
+            hidden_units(a[n, :H], z, slope)
+            z[H] = 1.0
+            scores[:] = 0.0
+            for part in range(last.shape[0]):
+                multiply_panel(every, z, TOP, H + 1, TOP, last[part], scores, part * WIDTH)
+            softmax(scores[:C], p)
+            label = t[n]
+            r = p[label] / (p[label] + TINY)
+            if reach[0] > 0.0:
+                unit_moments(p, label, V, M)
+                curves(SIGMOIDAL, z, slope, r, M, reach[0], c)
+                in_panels(c, row)
+            if reach[1] > 0.0:
+                score_moments(p, label, M)
+                curves(LINEAR, p, p, r, M, reach[1], row[at : at + 2 * C])
+        finish(tickets, stage)
+        k = take(tickets, stage)
+    return wait(tickets, stage, groups)

@@ -1,54 +1,30 @@
 """The two-layer network as an objective: every perturbed loss from what the perturbation moves.
 
-The work has two stages, since all rows of the network read what `Samples` finds out about each
-sample; `IncrementalNetwork` is the second. Threads share both within the kernels. Any other workers
-get blocks of rows, to which the first stage is done here: it is sooner done than sent.
+The work has two stages, since all rows of the network read what is found out about each sample
+first, see `Samples`. Threads share both, see `fastgrad.objectives.shared_work`. Any other workers
+get blocks of rows, of an `IncrementalNetwork`, for which the first stage is done here: it is sooner
+done than sent.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from fastgrad._scratch import scratch
 from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
-from fastgrad.kernels.curves import (
-    LAST,
-    both_layers_kernel,
-    curves_size,
-    last_rows_kernel,
-    rows_kernel,
-)
+from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.panels import ROWS, WIDTH
-from fastgrad.kernels.samples import samples_kernel
-from fastgrad.kernels.tickets import stages
 from fastgrad.objectives.base import Cost, PlainArrays
-from fastgrad.objectives.network import Inputs, Rows, refuse_lost_step
-from fastgrad.partition import partition
+from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
-
-TOGETHER = 512
-"""Samples that pass one panel of the first layer after the other."""
 
 ENOUGH = 4096
 """Entries that tell where the others are."""
 
 PACE, LAST_PACE = 0.27e-9, 0.35e-9
 """Seconds in which a kernel reads one curve at one input, in the first and in the last layer."""
-
-CALL_SECONDS = 0.25
-"""Longer work is done in several calls: between two of them an interrupt is heard."""
-
-ITEMS = 4
-"""Pieces of work for each thread, at least: who is quick then does more of them."""
-
-Call = Callable[[], bool]
 
 
 class Samples:
@@ -67,6 +43,8 @@ class Samples:
         How many numbers a sample's row has, see `fastgrad.kernels.samples`, and all rows.
     exact : (bool, bool)
         Whether the curves of each layer are, to rounding.
+    reach : ndarray
+        The largest shift of a pre-activation and of a score, 0 where the curves are not exact.
     """
 
     def __init__(self, layers: list[Floats], inputs: Inputs, t: Integers, h: float) -> None:
@@ -79,56 +57,24 @@ class Samples:
         self.size = len(t) * self.width
         self.V = V = np.ascontiguousarray(W2.T)
         spread = float((np.maximum.reduce(V) - np.minimum.reduce(V)).max())
-        # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
+        # Where the truncation is not proven to be below rounding, they are not.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),
             curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
         )
-        self._reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
+        self.reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
 
     @property
     def seconds(self) -> float:
-        """About what it costs, from the multiplications that are not by zero."""
+        """About what it costs to find that out, from the multiplications that are not by zero."""
         H, C = self.rows.hidden, self.rows.classes
         return 0.15e-9 * H * len(self.inputs.entries[2]) + 2.5e-9 * (H + 1) * C * len(self.t)
 
-    def calls(self, state: Floats, threads: int) -> list[Call]:
-        """Return calls, one after the other, that write all rows; threads may make them together.
-
-        Parameters
-        ----------
-        state : ndarray of float64, shape (size,)
-        threads : int
-            How many will.
-        """
-        together, panels = min(TOGETHER, len(self.t)), -(-self.rows.hidden // WIDTH)
-        room = panels * WIDTH
-        a = scratch("pre-activations", together * room).reshape(together, room)
-        self._sizes = np.zeros((panels * _pieces(threads, panels), WIDTH))
-        given = (*self.inputs.entries, *self.layers, self.V, self.t, self._reach)
-        results = a, self._sizes, state.reshape(-1, self.width)
-        count = 1 + -(-(self.rows.inputs + 1) // ROWS)  # of stages for so many samples
-        return [
-            partial(
-                samples_kernel, stages(count * -(-len(part) // together)), *given, *ends, *results
-            )
-            for part, ends in _parts(len(self.t), self.seconds)
-        ]
-
-    def check_moves(self) -> None:
-        """Raise, after the calls, if a parameter in the first layer does not move by the step."""
-        refuse_lost_step(self.h, self._sizes.item(self._sizes.argmax()))
-
-
-def _pieces(threads: int, panels: int) -> int:
-    """Return into how many pieces to cut panels, each of which costs a little."""
-    return 1 if threads == 1 else -(-ITEMS * threads // panels)
-
-
-def _parts(items: int, seconds: float) -> list[tuple[range, tuple[int, int]]]:
-    """Cut items that take so long into parts for one call each; return them and their ends."""
-    parts = partition(range(items), math.ceil(seconds / CALL_SECONDS))
-    return [(part, (part.start, part.stop)) for part in parts]
+    @property
+    def reading_seconds(self) -> float:
+        """About what it costs to read the gradient from the curves."""
+        H, C = self.rows.hidden, self.rows.classes
+        return PACE * H * len(self.inputs.entries[2]) + LAST_PACE * (H + 1) * C * len(self.t)
 
 
 @dataclass(frozen=True)
@@ -226,7 +172,7 @@ class IncrementalNetwork(PlainArrays):
     samples : Samples
         What is perturbed, and the step.
     state : ndarray of float64
-        What `samples` wrote.
+        What all its rows read, written before.
     """
 
     def __init__(self, samples: Samples, state: Floats) -> None:
@@ -253,18 +199,6 @@ class IncrementalNetwork(PlainArrays):
     def seconds(self) -> float:
         """About what all rows cost."""
         return sum(layer.cost() for layer in self._layers)
-
-    def calls(self, gradient: Floats, threads: int) -> list[Call]:
-        """Return calls that write the gradient from curves; parameters as for `Samples.calls`."""
-        first, last = self.rows.layers(gradient)
-        panels = -(-self.rows.hidden // WIDTH)
-        pieces = max(_pieces(threads, panels), -(-len(first) // ROWS))
-        given = *self._inputs.entries, self._inputs.largest, self._state, pieces
-        items = panels * pieces + -(-len(last) // LAST)
-        return [
-            partial(both_layers_kernel, stages(1), *given, *ends, first, last)
-            for _, ends in _parts(items, self.seconds)
-        ]
 
     def cost(self) -> Cost:
         """Return about what all rows cost; each block reads the whole state."""

@@ -92,6 +92,11 @@ class Inputs:
     features: int
     largest: float
 
+    def part(self, samples: range) -> tuple[Integers, Integers, Floats]:
+        """Return the entries of some samples."""
+        starts, columns, values = self.entries
+        return starts[samples.start : samples.stop + 1], columns, values
+
     def dense(self) -> Floats:
         """Return the inputs with their zeros and ones, (N, D+1)."""
         starts, columns, values = self.entries
