@@ -21,12 +21,17 @@ Task = tuple[Callable[..., Any], tuple[Any, ...]]
 Tasks = deque[tuple["Future[Any]", Task]]
 """What is left to do of one call. To take a task is to pop it."""
 
-_here = threading.local()
+
+class _Here(threading.local):
+    working = False
+
+
+_here = _Here()
 
 
 def working() -> bool:
     """Tell whether this thread is at a task: its siblings use the other cores."""
-    return getattr(_here, "working", False)
+    return _here.working
 
 
 def results(workers: int, tasks: list[Task]) -> Iterator[Any]:

@@ -42,7 +42,6 @@ def differentiate(
     executor: Executor,
     *,
     progress: bool = False,
-    out: Array | None = None,
 ) -> tuple[Array, Executor]:
     """Return the gradient of `objective` as a flat array, and the executor that did the work.
 
@@ -57,10 +56,8 @@ def differentiate(
         Where blocks may run.
     progress : bool, default False
         Show a bar with the time left.
-    out : ndarray, optional
-        Where the gradient is written to; by default a new array.
     """
-    gradient = np.empty(objective.size, objective.dtype) if out is None else out
+    gradient = np.empty(objective.size, objective.dtype)
     items = range(objective.items)
     cost = objective.cost() if executor.workers > 1 else None
     if executor.workers == 1 or (cost is not None and not executor.pays(cost)):

@@ -167,7 +167,8 @@ def _checked_numbers(t: Array, classes: int) -> Integers:
             "are whole"
         )
     numbers = np.asarray(t, np.int64)
-    if numbers.view(np.uint64).max() >= classes:  # where negative numbers are large ones
+    positive = numbers.view(np.uint64)  # negative ones are large there
+    if positive.item(positive.argmax()) >= classes:
         wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
         raise ValueError(
             f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import _blas, executors, reference
-from fastgrad._scratch import aligned, forget, scratch
+from fastgrad._scratch import forget, scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate, team, together
@@ -246,7 +246,7 @@ class TwoLayerNet:
         if executor.shares_memory and all(samples.exact):
             seconds = samples.seconds + samples.reading_seconds
             work = SharedWork(samples, threads := team(executor, seconds))
-            gradient = aligned(samples.rows.size)
+            gradient = np.empty(samples.rows.size)
             together(threads, seconds, work.gradient_calls(gradient))
             work.check_moves()
         else:
@@ -255,7 +255,7 @@ class TwoLayerNet:
             together(threads, samples.seconds, work.state_calls(state))
             work.check_moves()
             network = IncrementalNetwork(samples, state)
-            gradient = differentiate(network, executor, out=aligned(network.size))[0]
+            gradient = differentiate(network, executor)[0]
         return samples.rows.unpack(gradient)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:

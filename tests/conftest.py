@@ -50,6 +50,11 @@ def make_batch(rng):
     return make
 
 
+def poisoned(shape, dtype=float):
+    """Stand in for `np.empty`, with NaN or 1 in all places."""
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
+
+
 def largest_difference(first, second):
     """Return the largest absolute difference between two dicts of arrays; NaN counts."""
     assert first.keys() == second.keys()

@@ -8,6 +8,7 @@ import threading
 import numba
 import numpy as np
 import pytest
+from conftest import poisoned
 
 from fastgrad import _scratch
 from fastgrad.kernels import curves, direct, exponential, forward, nonzero, panels, samples
@@ -32,10 +33,6 @@ for h in (1e-4, 0.5):
 def test_without_the_compiler_the_kernels_compute_the_same():
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", NO_JIT], check=True, env=environment)
-
-
-def poisoned(shape, dtype=float):
-    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
 
 
 @pytest.mark.parametrize("h", [1e-4, 0.5])

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import numba
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import poisoned, same_bits
 
 from fastgrad import TwoLayerNet, _threads, engine
 from fastgrad.executors import choose
@@ -103,7 +103,7 @@ def test_the_gradient_is_complete_when_it_is_returned(large, monkeypatch):
         rows(*given)
 
     monkeypatch.setattr(engine, "cores", lambda: 2)
-    monkeypatch.setattr("fastgrad.two_layer_net.aligned", lambda size: np.full(size, np.nan))
+    monkeypatch.setattr(np, "empty", poisoned)
     monkeypatch.setattr(curves, "panel_rows", slow)
     monkeypatch.setattr(shared_work, "both_layers_kernel", curves.both_layers_kernel.py_func)
     gradient = net.numerical_gradient(x, t, workers=2)

@@ -56,7 +56,8 @@ class Samples:
         self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
         self.size = len(t) * self.width
         self.V = V = np.ascontiguousarray(W2.T)
-        spread = float((np.maximum.reduce(V) - np.minimum.reduce(V)).max())
+        spreads = np.maximum.reduce(V) - np.minimum.reduce(V)
+        spread = spreads.item(spreads.argmax())
         # Where the truncation is not proven to be below rounding, they are not.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),
