@@ -63,7 +63,7 @@ def test_serial_against_the_bare_calls(compare):
         lambda: numerical_gradient(rosenbrock, x),
         lambda: [rosenbrock(x) for _ in range(2000)],
         "bare_calls_over_serial",
-        20,
+        60,
     )
 
 
