@@ -1,4 +1,9 @@
-"""Memory for kernels: on cache lines, and not mapped anew for every gradient."""
+"""Memory for kernels: on cache lines, and not mapped anew for every gradient.
+
+Who needs some takes what is kept for this thread, and gives it back when nobody writes to it any
+more. A gradient in a signal handler, which comes in between, finds nothing and gets its own. After
+an error nothing is given back: other threads may still be at work.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +31,31 @@ def aligned(size: int, dtype: DTypeLike = float) -> Array:
     return memory[start : start + size]
 
 
-def forget() -> None:
-    """Leave all of this thread's memory to those who may still write to it."""
-    vars(_kept).clear()
+class Memory:
+    """Vectors by name, each kept for who asks for that name next."""
+
+    def __init__(self) -> None:
+        self._vectors: dict[str, Array] = {}
+
+    def vector(self, name: str, size: int, dtype: DTypeLike = float) -> Array:
+        """Return a vector with anything in it.
+
+        What an earlier call with the same name returned must not be in use any more.
+        """
+        vector = self._vectors.get(name)
+        if vector is None or vector.size < size:
+            vector = aligned(size, dtype)
+            if vector.nbytes <= MOST:
+                self._vectors[name] = vector
+        return vector[:size]
 
 
-def scratch(name: str, size: int, dtype: DTypeLike = float) -> Array:
-    """Return a vector with anything in it, in this thread's memory of that name.
+def take() -> Memory:
+    """Return the memory that is kept for this thread, or new memory."""
+    memory: Memory | None = vars(_kept).pop("memory", None)
+    return memory or Memory()
 
-    What an earlier call with the same name returned must not be in use any more.
-    """
-    memory: Array | None = getattr(_kept, name, None)
-    if memory is None or memory.size < size:
-        memory = aligned(size, dtype)
-        if memory.nbytes <= MOST:
-            setattr(_kept, name, memory)
-    return memory[:size]
+
+def give_back(memory: Memory) -> None:
+    """Keep memory for who takes some next in this thread."""
+    _kept.memory = memory

@@ -80,7 +80,7 @@ class Executor:
         return saved > 0
 
     def saves(self, cost: Cost) -> float:
-        """Return about how many seconds workers that are there save; none where it is below 0."""
+        """Return about how many seconds workers that are there save, below 0 if they lose some."""
         if self.workers == 1:
             return 0.0
         saved = 0.95 * cost.wall - self.overhead - cost.wall / self.workers

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgrad import _blas, executors, reference
-from fastgrad._scratch import forget, scratch
+from fastgrad import _blas, _scratch, executors, reference
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
 from fastgrad.engine import differentiate, team, together
@@ -219,11 +218,10 @@ class TwoLayerNet:
                 )
                 for name, array in self.params.items()
             }
-        try:
-            return self._compiled_gradient(layers, x, t, h, method, executor)
-        except BaseException:
-            forget()  # Threads may still be at work on what is kept for kernels.
-            raise
+        memory = _scratch.take()
+        gradient = self._compiled_gradient(layers, x, t, h, method, executor, memory)
+        _scratch.give_back(memory)
+        return gradient
 
     def _compiled_gradient(
         self,
@@ -233,8 +231,9 @@ class TwoLayerNet:
         h: float,
         method: str,
         executor: executors.Executor,
+        memory: _scratch.Memory,
     ) -> Gradients:
-        inputs = compress(x)
+        inputs = compress(x, memory)
         if not np.isfinite(inputs.largest):
             _finite(x)
         if method == "full":
@@ -245,13 +244,13 @@ class TwoLayerNet:
         samples = Samples(layers, inputs, t, h)
         if executor.shares_memory and all(samples.exact):
             seconds = samples.seconds + samples.reading_seconds
-            work = SharedWork(samples, threads := team(executor, seconds))
+            work = SharedWork(samples, threads := team(executor, seconds), memory)
             gradient = np.empty(samples.rows.size)
             together(threads, seconds, work.gradient_calls(gradient))
             work.check_moves()
         else:
-            work = SharedWork(samples, threads := team(executor, samples.seconds))
-            state = scratch("state", samples.size)
+            work = SharedWork(samples, threads := team(executor, samples.seconds), memory)
+            state = memory.vector("state", samples.size)
             together(threads, samples.seconds, work.state_calls(state))
             work.check_moves()
             network = IncrementalNetwork(samples, state)

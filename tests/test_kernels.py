@@ -11,6 +11,7 @@ import pytest
 from conftest import poisoned
 
 from fastgrad import _scratch
+from fastgrad._scratch import Memory
 from fastgrad.kernels import curves, direct, exponential, forward, nonzero, panels, samples
 from fastgrad.objectives import incremental, shared_work
 from fastgrad.objectives.network import compress, largest_size
@@ -117,7 +118,7 @@ def test_the_exponential_function_at_its_ends():
     ids=["mixed", "empty", "single", "full"],
 )
 def test_compressed_inputs_are_the_inputs(x, dtype):
-    inputs = compress(np.array(x, dtype))
+    inputs = compress(np.array(x, dtype), Memory())
     starts, columns, values = inputs.entries
     ones = np.ones((len(x), 1))
     assert np.array_equal(inputs.dense(), np.hstack([np.array(x, float), ones]))
@@ -141,7 +142,7 @@ def test_where_a_row_is_not_zero(rng, dtype, size):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_shows_in_the_largest_input(wrong):
-    assert not np.isfinite(compress(np.array([[0.0, wrong], [2.0, 0.0]])).largest)
+    assert not np.isfinite(compress(np.array([[0.0, wrong], [2.0, 0.0]]), Memory()).largest)
 
 
 @pytest.mark.parametrize("columns", [1, panels.WIDTH - 1, panels.WIDTH, 2 * panels.WIDTH + 1])
@@ -171,7 +172,7 @@ def test_panels_multiply_as_the_matrix_does(rng, columns, border):
 def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows):
     net, (x, t) = make_net(), make_batch()
     expected = net.numerical_gradient(x, t)
-    inputs = compress(x)
+    inputs = compress(x, Memory())
     layers = [net.params[name] for name in ("W1", "b1", "W2", "b2")]
     monkeypatch.setattr(panels, "ROWS", rows)
     monkeypatch.setattr(samples, "ROWS", rows)
@@ -186,11 +187,11 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
     for threads in (1, 2, 0):
         gradient = np.full(shared.rows.size, np.nan)
         if threads:
-            for call in SharedWork(shared, threads).gradient_calls(gradient):
+            for call in SharedWork(shared, threads, Memory()).gradient_calls(gradient):
                 assert call()
         else:
             state = np.full(shared.size, np.nan)
-            for call in SharedWork(shared, 1).state_calls(state):
+            for call in SharedWork(shared, 1, Memory()).state_calls(state):
                 assert call()
             network = incremental.IncrementalNetwork(shared, state)
             network.partials(range(network.items), gradient)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import poisoned, same_bits
 
-from fastgrad import TwoLayerNet, _threads, engine
+from fastgrad import TwoLayerNet, _scratch, _threads, engine
 from fastgrad.executors import choose
 from fastgrad.kernels import curves
 from fastgrad.kernels.tickets import finish, stages, take, wait
@@ -154,16 +154,19 @@ def test_long_work_is_done_in_several_calls(large, monkeypatch, workers):
     assert len(calls) >= 6
 
 
-@pytest.mark.parametrize("samples", [20, 60])
-def test_memory_does_not_grow_with_the_batch(large, monkeypatch, samples):
+@pytest.mark.parametrize("most", [0, 2**26])
+@pytest.mark.parametrize(("samples", "part"), [(20, 20), (60, 20), (50, 17)])
+def test_memory_does_not_grow_with_the_batch(large, monkeypatch, most, samples, part):
     net, x, t = large
-    sizes = {}
+    taken, aligned = [], _scratch.aligned
     monkeypatch.setattr(shared_work, "TOGETHER", 20)
+    monkeypatch.setattr(_scratch, "MOST", most)
     monkeypatch.setattr(
-        shared_work, "scratch", lambda name, size: [np.empty(size), sizes.update({name: size})][0]
+        _scratch, "aligned", lambda size, *kind: (taken.append(size), aligned(size, *kind))[1]
     )
+    _scratch.take()  # what earlier tests left
     net.numerical_gradient(x[:samples], t[:samples])
-    assert sizes == {"state": 20 * (160 + 10 + 71 + 7), "pre-activations": 20 * 80}
+    assert taken[2:] == [part * 80, part * (160 + 10 + 71 + 7)]
 
 
 def test_an_interrupt_is_heard_between_two_calls():

@@ -9,7 +9,7 @@ from conftest import largest_difference, same_bits
 from tolerances import EXTENDED, REFERENCE
 
 from fastgrad import TwoLayerNet, engine
-from fastgrad._scratch import scratch
+from fastgrad._scratch import take
 from fastgrad.engine import differentiate
 from fastgrad.executors import choose
 from fastgrad.objectives import shared_work
@@ -454,9 +454,35 @@ def test_threads_that_outlive_a_gradient_do_not_write_to_the_next(
         patch.setattr(shared_work, "samples_kernel", slow)
         with pytest.raises(error):
             net.numerical_gradient(x, t, workers=2)
-    for memory in used:
-        for name in ("state", "values", "pre-activations"):
-            assert not np.shares_memory(memory, scratch(name, 1))
+    net.numerical_gradient(x, t)
+    memory = take()
+    for name in ("state", "values", "pre-activations"):
+        assert not any(np.shares_memory(memory.vector(name, 1), array) for array in used)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("always")
+def test_a_gradient_in_a_signal_handler_does_not_change_the_one_it_interrupts(
+    make_net, make_batch, monkeypatch, workers
+):
+    net, (x, t) = make_net(), make_batch(samples=40)
+    expected, kernels = net.numerical_gradient(x, t), []
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+
+    def interrupted(kernel):
+        def call(*given):
+            if threading.current_thread() is threading.main_thread() and kernel not in kernels:
+                kernels.append(kernel)
+                make_net().numerical_gradient(-x, t)
+            return kernel(*given)
+
+        return call
+
+    for name in ("samples_kernel", "both_layers_kernel"):
+        kernel = getattr(shared_work, name)
+        monkeypatch.setattr(shared_work, name, interrupted(kernel))
+    assert same_bits(net.numerical_gradient(x, t, workers=workers), expected)
+    assert len(kernels) == 2
 
 
 @pytest.mark.parametrize("dtype", [">f8", ">f4", ">i4", np.float16, np.longdouble, np.uint16])

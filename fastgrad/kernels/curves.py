@@ -140,11 +140,11 @@ def panel_rows(
 
 
 @inner
-def last_rows(at, state, samples, start, stop, top, add, sums, out):
+def last_rows(at, state, batch, start, stop, top, add, sums, out):
     """Write what `last_rows_kernel` does, `out` being rows from `top` on.
 
-    `sums` is room for `LAST` numbers of each class. `samples` are in the batch; with `add`, sums
-    over those before the ones in `state` stand in `out`.
+    `sums` is room for `LAST` numbers of each class, `batch` the number of all samples. With `add`,
+    sums over those before the ones in `state` stand in `out`.
     """
     classes = out.shape[1]
     sums[:] = 0.0
@@ -157,8 +157,8 @@ def last_rows(at, state, samples, start, stop, top, add, sums, out):
         c1 = state[n, at + classes : at + 2 * classes]
         z = state[n, at + 2 * classes + start : at + 2 * classes + stop]
         for c in range(classes):
-            w0 = c0[c] / samples
-            w1 = c1[c] / samples
+            w0 = c0[c] / batch
+            w1 = c1[c] / batch
             row = sums[c]
             for j in range(z.size):
                 row[j] += z[j] * (w0 + w1 * (z[j] * z[j]))
@@ -205,8 +205,8 @@ def both_layers_kernel(
 ):
     """Write all rows of the layers `first` (D+1, H) and `last` (H+1, C), as the two kernels do.
 
-    For some samples out of `batch`; with `add`, to the sums over those before them. Threads share
-    the work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there are `parts`,
+    For some of `batch` samples; with `add`, to the sums over those before them. Threads share the
+    work, see `fastgrad.kernels.tickets`: items `start` to `stop`, of which there are `parts`,
     each of `ROWS` rows at most, for each panel of the first layer, and then one for each `LAST`
     rows of the last.
     """

@@ -30,7 +30,7 @@ WIDTH = 4 * REGISTERS
 """Units of a panel."""
 
 ROWS = 800
-"""Inputs of a panel: 128 kB. One of half a second-level cache of 512 kB is 1.5 times slower."""
+"""Inputs of a panel, 128 kB. Panels of 256 kB take longer where a core's cache has 512 kB."""
 
 TOP = np.int64(0)
 """The first row; numba compiles a function once more for the literal 0."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastgrad._scratch import scratch
+from fastgrad import _scratch
 from fastgrad._typing import Array, Integers
 from fastgrad.kernels.nonzero import TOGETHER
 from fastgrad.kernels.pixels import MOST, compress_pixels_kernel
@@ -77,8 +77,11 @@ def scale_of(x: Array) -> np.float32:
 
 def _compressed(x: Array, scale: np.float32) -> Part:
     room = len(x) * -(-x.shape[1] // 2) + TOGETHER
-    columns, pairs = (scratch(name, room, np.int32) for name in ("columns of pairs", "pairs"))
+    memory = _scratch.take()
+    columns, pairs = (memory.vector(name, room, np.int32) for name in ("columns of pairs", "pairs"))
     starts, counts = np.empty(len(x) + 1, np.int64), np.empty(len(x), np.int64)
     one = room_for_one(x.shape[1])
     compress_pixels_kernel(plain(x), scale, *one, columns, pairs, starts, counts)
-    return Part(columns[: starts[-1]].copy(), pairs[: starts[-1]].copy(), starts, counts)
+    part = Part(columns[: starts[-1]].copy(), pairs[: starts[-1]].copy(), starts, counts)
+    _scratch.give_back(memory)
+    return part

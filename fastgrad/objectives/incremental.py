@@ -58,7 +58,7 @@ class Samples:
         self.V = V = np.ascontiguousarray(W2.T)
         spreads = np.maximum.reduce(V) - np.minimum.reduce(V)
         spread = spreads.item(spreads.argmax())
-        # Where the truncation is not proven to be below rounding, they are not.
+        # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),
             curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
@@ -67,7 +67,7 @@ class Samples:
 
     @property
     def seconds(self) -> float:
-        """About what it costs to find that out, from the multiplications that are not by zero."""
+        """About what it costs to find all rows, from the multiplications that are not by zero."""
         H, C = self.rows.hidden, self.rows.classes
         return 0.15e-9 * H * len(self.inputs.entries[2]) + 2.5e-9 * (H + 1) * C * len(self.t)
 
@@ -173,7 +173,7 @@ class IncrementalNetwork(PlainArrays):
     samples : Samples
         What is perturbed, and the step.
     state : ndarray of float64
-        What all its rows read, written before.
+        What the calls of `SharedWork.state_calls` wrote.
     """
 
     def __init__(self, samples: Samples, state: Floats) -> None:

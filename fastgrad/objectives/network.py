@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastgrad._scratch import scratch
+from fastgrad._scratch import Memory
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.kernels.forward import full_kernel
 from fastgrad.kernels.nonzero import TOGETHER
@@ -105,16 +105,16 @@ class Inputs:
         return X
 
 
-def compress(x: Array) -> Inputs:
+def compress(x: Array, memory: Memory) -> Inputs:
     """Return the batch `x` (N, D), of any real dtype and layout, without its zeros.
 
-    The entries stand in this thread's memory, and only until its next batch.
+    The entries stand in `memory` until the next batch does.
     """
     samples, features = x.shape
     if x.dtype.char in "eg" or not x.dtype.isnative:
         x = x.astype(float)  # numba has no such numbers
     room = samples * (features + 1) + TOGETHER
-    columns, values = scratch("columns", room, np.int64), scratch("values", room)
+    columns, values = memory.vector("columns", room, np.int64), memory.vector("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
     starts = compress_kernel(np.require(x, requirements=("C", "W")), columns, values)
     columns, values = columns[: starts[-1]], values[: starts[-1]]

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from fastgrad._scratch import scratch
+from fastgrad._scratch import Memory
 from fastgrad._typing import Floats
 from fastgrad.kernels.curves import LAST, both_layers_kernel
 from fastgrad.kernels.panels import ROWS, WIDTH
@@ -23,7 +23,7 @@ from fastgrad.objectives.network import refuse_lost_step
 from fastgrad.partition import partition
 
 TOGETHER = 512
-"""Samples of a call, at most: what it writes is in the caches when the next reads it."""
+"""Samples of a call, at most: what the first kernel writes is mostly in the caches for the next."""
 
 CALL_SECONDS = 0.25
 """Longer work is done in several calls: between two of them an interrupt is heard."""
@@ -42,16 +42,19 @@ class SharedWork:
     samples : Samples
         The network and the batch.
     threads : int
+    memory : Memory
+        For what is not kept after the calls.
     """
 
-    def __init__(self, samples: Samples, threads: int) -> None:
-        self._samples = samples
+    def __init__(self, samples: Samples, threads: int, memory: Memory) -> None:
+        self._samples, self._memory = samples, memory
         self._panels = panels = -(-samples.rows.hidden // WIDTH)
-        # Into how many pieces to cut each of them, which costs a little.
+        # Into how many pieces to cut each panel, which costs a little.
         self._pieces = pieces = 1 if threads == 1 else -(-ITEMS * threads // panels)
         self._sizes = np.zeros((panels * pieces, WIDTH))
         count = max(-(-len(samples.t) // TOGETHER), math.ceil(samples.seconds / CALL_SECONDS))
         self._parts = partition(range(len(samples.t)), count)
+        self._a = self._rows("pre-activations", panels * WIDTH)
 
     def state_calls(self, state: Floats) -> list[Call]:
         """Return the calls that write what all rows of the network read.
@@ -66,14 +69,14 @@ class SharedWork:
     def gradient_calls(self, gradient: Floats) -> list[Call]:
         """Return the calls that write the gradient, if the curves of both layers are exact.
 
-        Some samples pass both kernels before the next do, and in the same memory.
+        Some samples pass both kernels before the next do: what is kept for each of them takes no
+        more memory the more there are.
 
         Parameters
         ----------
         gradient : ndarray of float64, shape (samples.rows.size,)
         """
-        most, width = -(-len(self._samples.t) // len(self._parts)), self._samples.width
-        state = scratch("state", most * width).reshape(most, width)
+        state = self._rows("state", self._samples.width)
         layers = self._samples.rows.layers(gradient)
         calls = []
         for part in self._parts:
@@ -85,15 +88,18 @@ class SharedWork:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
         refuse_lost_step(self._samples.h, self._sizes.item(self._sizes.argmax()))
 
+    def _rows(self, name: str, width: int) -> Floats:
+        """Return memory for a row of each sample of a part."""
+        most = -(-len(self._samples.t) // len(self._parts))
+        return self._memory.vector(name, most * width).reshape(most, width)
+
     def _to_state(self, part: range, rows: Floats) -> Call:
         """Return the call that writes the rows of some samples."""
         samples = self._samples
-        room = len(part), self._panels * WIDTH
-        a = scratch("pre-activations", room[0] * room[1]).reshape(room)
         tickets = stages(1 + -(-(samples.rows.inputs + 1) // ROWS))
         inputs, labels = samples.inputs.part(part), samples.t[part.start : part.stop]
         given = *inputs, *samples.layers, samples.V, labels, samples.reach
-        return partial(samples_kernel, tickets, *given, a, self._sizes, rows)
+        return partial(samples_kernel, tickets, *given, self._a[: len(part)], self._sizes, rows)
 
     def _to_layers(self, part: range, rows: Floats, first: Floats, last: Floats) -> list[Call]:
         """Return the calls that add what these samples give to the gradient."""
