@@ -87,7 +87,7 @@ def test_compiled_against_a_loop_by_hand(compare, n):
         lambda: numerical_gradient(compiled, x),
         lambda: by_hand(x, 1e-4),
         "by_hand_over_ours",
-        50,
+        200,
     )
 
 
@@ -99,5 +99,5 @@ def test_compiled_against_scipy(compare, n):
         lambda: numerical_gradient(compiled, x),
         lambda: approx_fprime(x, compiled),
         "scipy_over_ours",
-        50,
+        200,
     )
