@@ -30,9 +30,9 @@ def driver(f: Callable[..., Any]) -> Callable[..., bool]:
     """
 
     @jit_around
-    def drive(x, args, flat, start, plan, formulas, value, keep, at, out):  # type: ignore[no-untyped-def]
-        moves, h, which = plan
-        counts, weights, centers = formulas
+    def drive(  # type: ignore[no-untyped-def]
+        x, args, flat, start, moves, h, which, counts, weights, centers, value, keep, at, out
+    ):
         for row in range(out.size):
             i = start + row
             mine = min(row, which.size - 1)
@@ -175,8 +175,8 @@ class Jitted(OneEach):
             flat, plan = flattened(x, leaf), steps.plan(self.parameters, leaf, indices)
             try:
                 finite = drive(
-                    x, self.args, flat, indices.start, tuple(plan), formulas, self.value,
-                    self.keep, at, out[where],
+                    x, self.args, flat, indices.start, *plan, *formulas, self.value, self.keep,
+                    at, out[where],
                 )  # fmt: skip
             except Exception as error:
                 explain(error, self._moved(leaf, indices, plan, at)[1])
