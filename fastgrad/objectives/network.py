@@ -129,15 +129,10 @@ def largest_size(numbers: Floats) -> float:
 def check_moves(h: float, *parameters: Floats) -> None:
     """Raise if one of the parameters does not move by the step."""
     for largest in map(largest_size, parameters):
-        refuse_lost_step(h, largest)
-
-
-def refuse_lost_step(h: float, largest: float) -> None:
-    """Raise if the largest parameter does not move by the step."""
-    if largest + h == largest:
-        raise ValueError(
-            f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
-        )
+        if largest + h == largest:
+            raise ValueError(
+                f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
+            )
 
 
 class FullNetwork(PlainArrays):

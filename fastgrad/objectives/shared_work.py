@@ -19,7 +19,7 @@ from fastgrad.kernels.panels import ROWS, WIDTH
 from fastgrad.kernels.samples import samples_kernel
 from fastgrad.kernels.tickets import stages
 from fastgrad.objectives.incremental import Samples
-from fastgrad.objectives.network import refuse_lost_step
+from fastgrad.objectives.network import check_moves
 from fastgrad.partition import partition
 
 TOGETHER = 512
@@ -86,7 +86,7 @@ class SharedWork:
 
     def check_moves(self) -> None:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
-        refuse_lost_step(self._samples.h, self._sizes.item(self._sizes.argmax()))
+        check_moves(self._samples.h, self._sizes)
 
     def _rows(self, name: str, width: int) -> Floats:
         """Return memory for a row of each sample of a part."""
