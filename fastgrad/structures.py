@@ -6,7 +6,7 @@ import copy
 import math
 import numbers
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,8 @@ class Parameters:
 
     def split(self, block: range) -> list[tuple[int, range, slice]]:
         """Return (leaf, flat indices within the leaf, where they stand in the block) of each."""
+        if block and not self._nested:
+            return [(0, block, slice(0, len(block)))]
         parts, begin = [], block.start
         for k, start in enumerate(self._starts[:-1]):
             first, last = max(begin, start), min(block.stop, self._starts[k + 1])
@@ -94,23 +96,16 @@ class Parameters:
 
     def pieces(
         self, block: range, length: int = PIECE, most: int = PIECE
-    ) -> Iterator[tuple[int, range, slice]]:
-        """Yield what `split` does, cut into pieces.
+    ) -> Iterable[tuple[int, range, slice]]:
+        """Return what `split` does, cut into pieces.
 
         The first has at most `length` coordinates. The length then follows the time that the
         caller takes for a piece, about `PIECE_SECONDS`: what goes wrong is told soon, an interrupt
         is heard, and the overhead of a piece is shared by up to `most` coordinates.
         """
-        for leaf, indices, where in self.split(block):
-            first = where.start
-            while len(indices) > (now := min(length, most)):
-                piece, indices = indices[:now], indices[now:]
-                start = time.perf_counter()
-                yield leaf, piece, slice(first, first + len(piece))
-                seconds = time.perf_counter() - start
-                first += now
-                length = max(1, int(now * PIECE_SECONDS / max(seconds, 1e-9)))
-            yield leaf, indices, slice(first, where.stop)
+        parts = self.split(block)
+        # A generator would take as long as a short piece.
+        return _cut(parts, length, most) if len(block) > min(length, most) else parts
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
@@ -205,6 +200,22 @@ class Parameters:
                 f"{argument} must {wanted}, {', '.join(self._names)}; got {', '.join(names)}"
             )
         return [side for _, side in given]
+
+
+def _cut(
+    parts: list[tuple[int, range, slice]], length: int, most: int
+) -> Iterator[tuple[int, range, slice]]:
+    """Yield the pieces of these parts, see `Parameters.pieces`."""
+    for leaf, indices, where in parts:
+        first = where.start
+        while len(indices) > (now := min(length, most)):
+            piece, indices = indices[:now], indices[now:]
+            start = time.perf_counter()
+            yield leaf, piece, slice(first, first + len(piece))
+            seconds = time.perf_counter() - start
+            first += now
+            length = max(1, int(now * PIECE_SECONDS / max(seconds, 1e-9)))
+        yield leaf, indices, slice(first, where.stop)
 
 
 def entries(leaf: Array) -> Any:
