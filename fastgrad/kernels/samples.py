@@ -69,6 +69,24 @@ def in_panels(c, out):
 
 
 @jit
+def turned(W):
+    """Return `W` transposed, and how far the entries of a row of `W` lie apart, at most.
+
+    That is NaN if one is NaN or infinite.
+    """
+    V = np.empty((W.shape[1], W.shape[0]))
+    spread = 0.0
+    for j in range(W.shape[0]):
+        low = high = W[j, 0]
+        for c in range(W.shape[1]):
+            V[c, j] = W[j, c]
+            low, high = min(low, W[j, c]), max(high, W[j, c])
+            spread += 0.0 * W[j, c]
+        spread = max(spread, high - low)
+    return V, spread
+
+
+@jit
 def samples_kernel(tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach, a, sizes, state):
     """Write the rows of some samples, with labels `t`, to `state`.
 

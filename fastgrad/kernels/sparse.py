@@ -8,14 +8,22 @@ from fastgrad._jit import inner, jit
 from fastgrad.kernels.nonzero import nonzero
 
 
+MAGNITUDE = np.int64(2**63 - 1)
+"""The bits of a float64 that are not its sign."""
+
+
 @jit
 def compress_kernel(X, columns, values):
-    """Write the nonzero entries of ``[X, 1]``, row by row; return where each row starts.
+    """Write the nonzero entries of ``[X, 1]``, row by row.
 
-    The last entry of each row is the 1 that the biases are weights of. There has to be room for
-    all entries, and for what `fastgrad.kernels.nonzero` needs.
+    Return where each row starts, and the largest absolute value; NaN if there is one. The last
+    entry of each row is the 1 that the biases are weights of. There has to be room for all entries,
+    and for what `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
+    # Without its sign, a larger number has larger bits, and NaN has the largest.
+    bits = values.view(np.int64)
+    most = np.int64(0)
     starts = np.empty(samples + 1, np.int64)  # np.zeros takes half a second to compile
     starts[0] = 0
     for n in range(samples):
@@ -23,10 +31,14 @@ def compress_kernel(X, columns, values):
         stop = nonzero(row, columns, starts[n])
         for k in range(np.uint64(starts[n]), np.uint64(stop)):
             values[k] = row[np.uint64(columns[k])]  # Signed, it might count from the end.
+            most = max(most, bits[k] & MAGNITUDE)
         columns[stop] = features
         values[stop] = 1.0
+        most = max(most, bits[stop])
         starts[n + 1] = stop + 1
-    return starts
+    largest = np.empty(1)
+    largest.view(np.int64)[0] = most
+    return starts, largest[0]
 
 
 @inner

@@ -16,6 +16,7 @@ from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
+from fastgrad.kernels.samples import turned
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
@@ -55,9 +56,7 @@ class Samples:
         # Rows start on cache lines: the kernels load 32 bytes at a time.
         self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
         self.size = len(t) * self.width
-        self.V = V = np.ascontiguousarray(W2.T)
-        spreads = np.maximum.reduce(V) - np.minimum.reduce(V)
-        spread = spreads.item(spreads.argmax())
+        self.V, spread = turned(W2)
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),

@@ -116,9 +116,9 @@ def compress(x: Array, memory: Memory) -> Inputs:
     room = samples * (features + 1) + TOGETHER
     columns, values = memory.vector("columns", room, np.int64), memory.vector("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
-    starts = compress_kernel(np.require(x, requirements=("C", "W")), columns, values)
-    columns, values = columns[: starts[-1]], values[: starts[-1]]
-    return Inputs((starts, columns, values), features, largest_size(values))
+    x = x if x.flags.carray else np.require(x, requirements=("C", "W"))
+    starts, largest = compress_kernel(x, columns, values)
+    return Inputs((starts, columns[: starts[-1]], values[: starts[-1]]), features, largest)
 
 
 def largest_size(numbers: Floats) -> float:
