@@ -12,8 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +33,8 @@ KEPT = 250.0  # Seconds for which loky keeps its processes (300), with a margin.
 TASKS_PER_WORKER = 8
 """How many tasks a backend gets at a time that does not tell which of them are done."""
 
+WHOLE = int, np.integer
+
 MOST_WORKERS = 10_000  # More are a mistake: joblib would try to start them all.
 
 _last_use: dict[tuple[str | None, int], float] = {}
@@ -41,8 +42,7 @@ _last_use: dict[tuple[str | None, int], float] = {}
 _missed: dict[tuple[str | None, int], float] = {}
 
 
-@dataclass(frozen=True)
-class Executor:
+class Executor(NamedTuple):
     """Runs blocks of an objective on `workers` workers of a `backend`.
 
     All but "threads" are joblib's; ``backend=None`` is the one that is active there
@@ -83,10 +83,11 @@ class Executor:
         """Return about how many seconds workers that are there save, below 0 if they lose some."""
         if self.workers == 1:
             return 0.0
-        saved = 0.95 * cost.wall - self.overhead - cost.wall / self.workers
+        most = 0.95 * cost.wall - self.overhead
+        saved = most - cost.wall / self.workers
         # The workers of a cluster have cores of their own.
         if saved > 0 and self.name in OVERHEAD:
-            saved = min(saved, 0.95 * cost.wall - self.overhead - cost.cpu / cores())
+            saved = min(saved, most - cost.cpu / cores())
         return saved
 
     @property
@@ -97,8 +98,10 @@ class Executor:
     @property
     def cold(self) -> bool:
         """Whether processes have to be started first."""
+        if self.backend != "loky":
+            return False
         used = _last_use.get((self.backend, self.workers), -math.inf)
-        return self.backend == "loky" and time.monotonic() - used > KEPT
+        return time.monotonic() - used > KEPT
 
     def start(self) -> threading.Thread:
         """Start the processes in the background; the thread ends when they are up."""
@@ -226,9 +229,7 @@ def choose(workers: int | None, backend: str | None, *, compiled: bool = True) -
     ValueError
         If `workers` is 0 or more than `MOST_WORKERS`, or joblib knows no such backend.
     """
-    if workers is not None and (
-        isinstance(workers, bool) or not isinstance(workers, int | np.integer)
-    ):
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, WHOLE)):
         raise TypeError(
             f"workers must be a whole number or None, got {workers!r}; -1 means all cores"
         )
