@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Iterator
 
 from fastgrad._typing import Floats
+
+PIECE_SECONDS = 0.2
+
+Part = tuple[int, range, slice]
+"""Which array, flat indices within it, and where they stand in a block."""
 
 
 def partition(items: range, blocks: int) -> list[range]:
@@ -63,3 +70,22 @@ def balance(blocks: list[range], weights: Floats) -> list[range]:
     wanted = [(block.stop - first) / (last - first) * done[-1] for block in blocks[:-1]]
     borders = [first, *(first + done.searchsorted(wanted, side="right")).tolist(), last]
     return [range(*ends) for ends in itertools.pairwise(borders) if ends[0] < ends[1]]
+
+
+def cut(parts: list[Part], length: int, most: int) -> Iterator[Part]:
+    """Yield the parts in pieces.
+
+    The first has at most `length` indices. The length then follows the time that the caller takes
+    for a piece, about `PIECE_SECONDS`: what goes wrong is told soon, an interrupt is heard, and the
+    overhead of a piece is shared by up to `most` indices.
+    """
+    for leaf, indices, where in parts:
+        first = where.start
+        while len(indices) > (now := min(length, most)):
+            piece, indices = indices[:now], indices[now:]
+            start = time.perf_counter()
+            yield leaf, piece, slice(first, first + len(piece))
+            seconds = time.perf_counter() - start
+            first += now
+            length = max(1, int(now * PIECE_SECONDS / max(seconds, 1e-9)))
+        yield leaf, indices, slice(first, where.stop)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from fastgrad._typing import Array
+from fastgrad.partition import Part, cut
 
 FLOAT64: np.dtype[Any] = np.dtype(float)
 
@@ -20,8 +20,6 @@ UNPLAIN = np.ma.MaskedArray, np.matrix
 
 PIECE = 1024
 """Coordinates that are planned at a time, at most: memory stays flat."""
-
-PIECE_SECONDS = 0.2
 
 
 class Parameters:
@@ -82,8 +80,8 @@ class Parameters:
             if leaf.dtype is not FLOAT64:
                 self.dtype = np.result_type(self.dtype, leaf.dtype)
 
-    def split(self, block: range) -> list[tuple[int, range, slice]]:
-        """Return (leaf, flat indices within the leaf, where they stand in the block) of each."""
+    def split(self, block: range) -> list[Part]:
+        """Return what each leaf has of a block."""
         if block and not self._nested:
             return [(0, block, slice(0, len(block)))]
         parts, begin = [], block.start
@@ -94,18 +92,14 @@ class Parameters:
                 parts.append((k, range(first - start, last - start), where))
         return parts
 
-    def pieces(
-        self, block: range, length: int = PIECE, most: int = PIECE
-    ) -> Iterable[tuple[int, range, slice]]:
-        """Return what `split` does, cut into pieces.
+    def pieces(self, block: range, length: int = PIECE, most: int = PIECE) -> Iterable[Part]:
+        """Return what `split` does, cut into pieces by the time they take.
 
-        The first has at most `length` coordinates. The length then follows the time that the
-        caller takes for a piece, about `PIECE_SECONDS`: what goes wrong is told soon, an interrupt
-        is heard, and the overhead of a piece is shared by up to `most` coordinates.
+        See `fastgrad.partition.cut`.
         """
         parts = self.split(block)
         # A generator would take as long as a short piece.
-        return _cut(parts, length, most) if len(block) > min(length, most) else parts
+        return cut(parts, length, most) if len(block) > min(length, most) else parts
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
@@ -200,22 +194,6 @@ class Parameters:
                 f"{argument} must {wanted}, {', '.join(self._names)}; got {', '.join(names)}"
             )
         return [side for _, side in given]
-
-
-def _cut(
-    parts: list[tuple[int, range, slice]], length: int, most: int
-) -> Iterator[tuple[int, range, slice]]:
-    """Yield the pieces of these parts, see `Parameters.pieces`."""
-    for leaf, indices, where in parts:
-        first = where.start
-        while len(indices) > (now := min(length, most)):
-            piece, indices = indices[:now], indices[now:]
-            start = time.perf_counter()
-            yield leaf, piece, slice(first, first + len(piece))
-            seconds = time.perf_counter() - start
-            first += now
-            length = max(1, int(now * PIECE_SECONDS / max(seconds, 1e-9)))
-        yield leaf, indices, slice(first, where.stop)
 
 
 def entries(leaf: Array) -> Any:

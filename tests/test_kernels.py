@@ -201,6 +201,41 @@ def test_many_inputs_are_taken_in_parts(make_net, make_batch, monkeypatch, rows)
             np.testing.assert_allclose(part, expected[name], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.0, 0.5],
+        [-3.0, 2.0],
+        [-0.0, 1e30, -1e-30],
+        [5.0, -np.inf, 7.0],
+        [np.inf, np.nan, -np.inf, 7.0],
+        [-np.nan, 3.0],
+    ],
+)
+def test_the_largest_size_of_inputs(row, dtype):
+    x = np.array([row, [0.0] * len(row)], dtype)
+    expected = np.maximum(1.0, np.abs(x).max())
+    np.testing.assert_equal(compress(x, Memory()).largest, float(expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 7), (50, 10)])
+def test_a_matrix_turned_and_the_spread_of_its_rows(rng, shape):
+    W = rng.normal(size=shape)
+    V, spread = samples.turned(W)
+    assert np.array_equal(V, W.T)
+    assert V.flags.c_contiguous
+    assert spread == np.ptp(W, axis=1).max()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [(0, 0), (0, 2), (2, 0), (2, 2)])
+def test_the_spread_of_what_is_not_finite_is_nan(wrong, where):
+    W = np.zeros((3, 3))
+    W[where] = wrong
+    assert np.isnan(samples.turned(W)[1])
+
+
 def test_the_largest_size_of_numbers():
     assert largest_size(np.array([-0.0])) == 0.0
     assert largest_size(np.array([[1.0, -2.5], [1e-300, 2.0]])) == 2.5

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastgrad._jit import inner, jit
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, places, spread_curves
-from fastgrad.kernels.tickets import finish, take, wait
+from fastgrad.kernels.tickets import FIRST, finish, take, wait
 
 # Chebyshev nodes for d² in units of its largest value: the smallest worst-case error of a line.
 LOW = 0.5 - 0.25 * np.sqrt(2.0)
@@ -218,7 +218,7 @@ def both_layers_kernel(
     sums = np.empty((last.shape[1], LAST))
     panels = -(-units // WIDTH)
     known = -1
-    item = start + take(tickets, 0)
+    item = start + take(tickets, FIRST)
     while item < stop:
         part, k = item // panels, item % panels
         if part < parts:
@@ -233,6 +233,6 @@ def both_layers_kernel(
             low = LAST * (item - panels * parts)
             high = min(low + LAST, units + 1)
             last_rows(curves_size(units), state, batch, low, high, TOP, add, sums, last)
-        finish(tickets, 0)
-        item = start + take(tickets, 0)
-    return wait(tickets, 0, stop - start)
+        finish(tickets, FIRST)
+        item = start + take(tickets, FIRST)
+    return wait(tickets, FIRST, stop - start)

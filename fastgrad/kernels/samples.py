@@ -21,7 +21,7 @@ from fastgrad.kernels.curves import curves, curves_size, score_moments, unit_mom
 from fastgrad.kernels.exponential import decay
 from fastgrad.kernels.forward import TINY
 from fastgrad.kernels.panels import ROWS, TOP, WIDTH, multiply_panel, pack, places
-from fastgrad.kernels.tickets import finish, take, wait
+from fastgrad.kernels.tickets import FIRST, finish, take, wait
 
 TOGETHER = 8
 """Samples that a thread takes at a time."""
@@ -79,10 +79,11 @@ def turned(W):
     for j in range(W.shape[0]):
         low = high = W[j, 0]
         for c in range(W.shape[1]):
-            V[c, j] = W[j, c]
-            low, high = min(low, W[j, c]), max(high, W[j, c])
-            spread += 0.0 * W[j, c]
-        spread = max(spread, high - low)
+            V[c, j] = entry = W[j, c]
+            low = entry if entry < low else low
+            high = entry if entry > high else high
+            spread += 0.0 * entry
+        spread = high - low if high - low > spread else spread
     return V, spread
 
 
@@ -114,7 +115,7 @@ def samples_kernel(tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach
     at = curves_size(H)
     items = sizes.shape[0]
     parts = items // panels
-    stage = 0
+    stage = FIRST
     for above in range(0, W1.shape[0] + 1, ROWS):
         below = min(above + ROWS, W1.shape[0] + 1)
         known = -1

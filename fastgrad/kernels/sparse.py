@@ -7,9 +7,10 @@ import numpy as np
 from fastgrad._jit import inner, jit
 from fastgrad.kernels.nonzero import nonzero
 
-
 MAGNITUDE = np.int64(2**63 - 1)
-"""The bits of a float64 that are not its sign."""
+"""The bits of a float64 that are not its sign; larger for larger numbers, and most for NaN."""
+
+ONE = np.float64(1.0).view(np.int64)
 
 
 @jit
@@ -21,24 +22,22 @@ def compress_kernel(X, columns, values):
     and for what `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
-    # Without its sign, a larger number has larger bits, and NaN has the largest.
-    bits = values.view(np.int64)
-    most = np.int64(0)
+    most = ONE
     starts = np.empty(samples + 1, np.int64)  # np.zeros takes half a second to compile
     starts[0] = 0
     for n in range(samples):
         row = X[n]
         stop = nonzero(row, columns, starts[n])
         for k in range(np.uint64(starts[n]), np.uint64(stop)):
-            values[k] = row[np.uint64(columns[k])]  # Signed, it might count from the end.
-            most = max(most, bits[k] & MAGNITUDE)
+            # Signed, it might count from the end.
+            value = np.float64(row[np.uint64(columns[k])])
+            values[k] = value
+            bits = value.view(np.int64) & MAGNITUDE
+            most = bits if bits > most else most
         columns[stop] = features
         values[stop] = 1.0
-        most = max(most, bits[stop])
         starts[n + 1] = stop + 1
-    largest = np.empty(1)
-    largest.view(np.int64)[0] = most
-    return starts, largest[0]
+    return starts, np.int64(most).view(np.float64)
 
 
 @inner

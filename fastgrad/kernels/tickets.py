@@ -28,6 +28,9 @@ ROOM = 16
 
 _DONE = ROOM // 2
 
+FIRST = np.int64(0)
+"""The first stage; numba compiles a function once more for the literal 0."""
+
 SPINS = 2**19
 """How often to look whether others are done: about a millisecond, longer than items take."""
 

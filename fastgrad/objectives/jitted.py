@@ -16,8 +16,9 @@ from fastgrad._jit import jit_around
 from fastgrad._typing import Array
 from fastgrad.objectives.base import Cost, OneEach
 from fastgrad.objectives.values import explain, not_finite, number
+from fastgrad.partition import PIECE_SECONDS
 from fastgrad.steps import Plan, Steps
-from fastgrad.structures import PIECE_SECONDS, Parameters
+from fastgrad.structures import Parameters
 
 
 @functools.lru_cache(maxsize=256)

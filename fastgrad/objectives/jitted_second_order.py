@@ -13,7 +13,7 @@ from fastgrad.objectives.base import Cost
 from fastgrad.objectives.jitted import Jitted, copied, flattened
 from fastgrad.objectives.second_order import Triangle
 from fastgrad.objectives.values import explain
-from fastgrad.structures import PIECE_SECONDS
+from fastgrad.partition import PIECE_SECONDS
 
 
 @functools.lru_cache(maxsize=256)
