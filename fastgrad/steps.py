@@ -90,7 +90,8 @@ class Steps:
         self.formulas = (stencil, *stencil.sided) if self.bounds else (stencil,)
         table = tables(self.formulas) if self.bounds else stencil.table
         self.counts, self._offsets, self.weights, self.centers = table
-        self.needs_value = any(self.centers.tolist())
+        # One-sided formulas do.
+        self.needs_value = self.bounds is not None or stencil.center != 0.0
         # The plan of each array whose coordinates all have one step and one formula.
         self._shared: list[Plan | None] = []
         self._validate(parameters)

@@ -125,7 +125,8 @@ class Parameters:
         """
         outer = vector.shape[:-1]
         if not self._nested:
-            return vector.reshape(outer + self.x.shape).astype(self.dtypes[0], copy=False)
+            array = vector.reshape(outer + self.x.shape)
+            return array if array.dtype is self.dtypes[0] else array.astype(self.dtypes[0])
         pieces = []
         for k, leaf in enumerate(self.leaves):
             piece = vector[..., self._starts[k] : self._starts[k + 1]].reshape(outer + leaf.shape)

@@ -111,7 +111,8 @@ class Jitted(OneEach):
         steps: Steps,
         keep: bool,
     ) -> None:
-        refuse_frozen(f, parameters)
+        if frozen_arrays(f):
+            refuse_frozen(f, parameters)
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
         self.dtype = parameters.dtype
         self.evaluations = 0
