@@ -91,7 +91,7 @@ class Steps:
         table = tables(self.formulas) if self.bounds else stencil.table
         self.counts, self._offsets, self.weights, self.centers = table
         # One-sided formulas do.
-        self.needs_value = self.bounds is not None or stencil.center != 0.0
+        self.needs_value = bool(self.bounds) or stencil.center != 0.0
         # The plan of each array whose coordinates all have one step and one formula.
         self._shared: list[Plan | None] = []
         self._validate(parameters)
