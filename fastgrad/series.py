@@ -50,4 +50,4 @@ def curves_are_exact(h: float, largest: float, spread: float, gain: float) -> bo
     steep = 1.0 if steep <= 1.0 else steep  # which keeps a NaN
     rho = h * largest * steep
     bound = largest * 0.3 * (rho * rho) * (rho * rho) * steep  # a power would overflow loudly
-    return rho <= 0.1 and bound <= EPS / (8.0 * h)
+    return rho <= 0.1 and 8.0 * h * bound <= EPS

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fastgrad import _blas, _generators, _resuming, executors
+from fastgrad import _blas, _generators, _resuming
 from fastgrad._files import replacing
+from fastgrad._methods import by_method
 from fastgrad._typing import Array
 from fastgrad.checkpoints import Checkpoint, Checkpoints
 from fastgrad.objectives.images import Images
-from fastgrad.two_layer_net import METHODS, TwoLayerNet
+from fastgrad.two_layer_net import TwoLayerNet
 
 Data = tuple[tuple[Array, Array], tuple[Array, Array]]
 
@@ -178,7 +179,7 @@ def train(
     _check(iterations=iterations, batch_size=batch_size, eval_every=eval_every)
     if not (np.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate must be finite and above 0, got {learning_rate!r}")
-    gradient = _gradient(net, method, h, workers, backend)
+    gradient, loss = by_method(net, method, h, workers, backend)
     config = {
         **(checkpoints.about if checkpoints else {}),
         "iterations": int(iterations),
@@ -190,7 +191,7 @@ def train(
         "data": _resuming.digest(data) if checkpoints or resume else "",
     }
     images = [(Images(x), t) for x, t in data]
-    run = _Run(net, images, gradient, rng, config, workers, checkpoints, on_evaluation)
+    run = _Run(net, images, gradient, loss, rng, config, workers, checkpoints, on_evaluation)
     if resume is not None:
         run.accept(resume)
     done = len(run.history.loss)
@@ -223,6 +224,7 @@ class _Run:
     net: TwoLayerNet
     data: list[tuple[Images, Array]]
     gradient: Callable[[Array, Array], dict[str, Array]]
+    loss: Callable[[Array, Array], float]
     rng: np.random.Generator | None
     config: dict[str, Any]
     workers: int | None
@@ -258,7 +260,7 @@ class _Run:
         self.history.gradient_seconds.append(time.perf_counter() - begin)
         for name, grad in grads.items():
             self.net.params[name] -= self.config["learning_rate"] * grad
-        self.history.loss.append(self.net.loss(x, t))
+        self.history.loss.append(self.loss(x, t))
         if not math.isfinite(self.history.loss[-1]):
             raise self._diverged(f"the loss is {self.history.loss[-1]}")
 
@@ -311,20 +313,6 @@ class _Run:
             f"checkpoint is {last or 'none'}",
             self.history,
         )
-
-
-def _gradient(
-    net: TwoLayerNet, method: str, h: float, workers: int | None, backend: str | None
-) -> Callable[[Array, Array], dict[str, Array]]:
-    """Return the function of a batch that takes the gradient by `method`."""
-    if method == "backprop":
-        return net.gradient
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, backprop, got {method!r}")
-    executors.choose(workers, backend)
-    return lambda x, t: net.numerical_gradient(
-        x, t, h=h, workers=workers, backend=backend, method=method
-    )
 
 
 def _check(**counts: int) -> None:

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgrad import _blas, _scratch, executors, reference
+from fastgrad import _blas, compiled_network, executors, reference
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.backprop import backprop, left_out
-from fastgrad.engine import differentiate, team, together
+from fastgrad.compiled_network import finite
+from fastgrad.engine import differentiate
 from fastgrad.functions import class_numbers, mean_log_loss, sigmoid, softmax
 from fastgrad.objectives.classes import UNSURE, Classes
 from fastgrad.objectives.images import PART, Images
-from fastgrad.objectives.incremental import IncrementalNetwork, Samples
-from fastgrad.objectives.network import FullNetwork, check_moves, compress
-from fastgrad.objectives.shared_work import SharedWork
+from fastgrad.objectives.network import check_moves
 from fastgrad.stencils import CENTRAL
 from fastgrad.step_sizes import positive
 from fastgrad.steps import Steps
-from fastgrad.structures import FLOAT64, Parameters
+from fastgrad.structures import Parameters
 
 if TYPE_CHECKING:
     from fastgrad.check_report import CheckReport
@@ -99,7 +98,7 @@ class TwoLayerNet:
             If `x` is not numeric, does not have D features, is empty or not finite.
         """
         x = np.asarray(x)
-        y = self._forward(_finite(self._check_inputs(x)))
+        y = self._forward(finite(self._check_inputs(x)))
         return y[0] if x.ndim == 1 else y
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -151,7 +150,7 @@ class TwoLayerNet:
             for start in range(0, len(unsure), PART):
                 block = unsure[start : start + PART]
                 if not np.isfinite(x[block]).all():
-                    _finite(x)
+                    finite(x)
                 classes[block] = np.argmax(self._forward(x[block]), axis=1)
         return int(np.count_nonzero(classes == t)) / len(x)
 
@@ -205,12 +204,12 @@ class TwoLayerNet:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), len(self.params["b2"]))
-        layers = self._floats()
+        layers = compiled_network.layers(self.params)
         h = positive(h, "h must be a number")
         check_moves(h, *layers[1:])
         executor = executors.choose(workers, backend)
         if method == "naive":
-            x = _finite(x)
+            x = finite(x)
             check_moves(h, layers[0])
             return {
                 name: reference.numerical_gradient(
@@ -218,44 +217,7 @@ class TwoLayerNet:
                 )
                 for name, array in self.params.items()
             }
-        memory = _scratch.take()
-        gradient = self._compiled_gradient(layers, x, t, h, method, executor, memory)
-        _scratch.give_back(memory)
-        return gradient
-
-    def _compiled_gradient(
-        self,
-        layers: list[Array],
-        x: Array,
-        t: Integers,
-        h: float,
-        method: str,
-        executor: executors.Executor,
-        memory: _scratch.Memory,
-    ) -> Gradients:
-        inputs = compress(x, memory)
-        if not np.isfinite(inputs.largest):
-            _finite(x)
-        if method == "full":
-            check_moves(h, layers[0])
-            W1, b1, W2, b2 = layers
-            full = FullNetwork(np.vstack([W1, b1]), np.vstack([W2, b2]), inputs, t, h)
-            return full.rows.unpack(differentiate(full, executor)[0])
-        samples = Samples(layers, inputs, t, h)
-        if executor.shares_memory and all(samples.exact):
-            seconds = samples.seconds + samples.reading_seconds
-            work = SharedWork(samples, threads := team(executor, seconds), memory)
-            gradient = np.empty(samples.rows.size)
-            together(threads, seconds, work.gradient_calls(gradient))
-            work.check_moves()
-        else:
-            work = SharedWork(samples, threads := team(executor, samples.seconds), memory)
-            state = memory.vector("state", samples.size)
-            together(threads, samples.seconds, work.state_calls(state))
-            work.check_moves()
-            network = IncrementalNetwork(samples, state)
-            gradient = differentiate(network, executor)[0]
-        return samples.rows.unpack(gradient)
+        return compiled_network.gradient(layers, x, t, h, method, executor)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -332,23 +294,8 @@ class TwoLayerNet:
         z = sigmoid(np.dot(x, self.params["W1"]) + self.params["b1"])
         return softmax(np.dot(z, self.params["W2"]) + self.params["b2"])
 
-    def _floats(self) -> list[Array]:
-        """Return W1, b1, W2, b2 as the kernels take them, copied only where they are not."""
-        for name, array in self.params.items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                kind = getattr(array, "dtype", type(array).__name__)
-                raise TypeError(
-                    f"params[{name!r}] must be a floating point array, got {kind}: a step would "
-                    "be lost; use .astype(float)"
-                )
-        parts = (self.params[name] for name in ("W1", "b1", "W2", "b2"))
-        return [
-            p if p.flags.carray and p.dtype is FLOAT64 else np.require(p, float, ("C", "W"))
-            for p in parts
-        ]
-
     def _check_inputs(self, x: ArrayLike) -> Array:
-        """Return `x` as (N, D), its values still to be checked by `_finite`."""
+        """Return `x` as (N, D), its values still to be checked by `finite`."""
         x = np.asarray(x)
         features = len(self.params["W1"])
         if x.dtype.kind not in "iuf":
@@ -363,16 +310,5 @@ class TwoLayerNet:
         return x
 
     def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
-        x = _finite(self._check_inputs(x))
+        x = finite(self._check_inputs(x))
         return x, class_numbers(t, len(x), len(self.params["b2"]))
-
-
-def _finite(x: Array) -> Array:
-    """Return `x` (N, D) if all of it is finite."""
-    # NaN and infinity show in the extremes.
-    if not (np.isfinite(x.min()) and np.isfinite(x.max())):
-        row, column = np.argwhere(~np.isfinite(x))[0]
-        raise ValueError(
-            f"x must be finite, got {x[row, column]} for sample {row}, feature {column}"
-        )
-    return x

@@ -13,6 +13,9 @@ EXTENDED = {1e-4: 3e-13, 1e-2: 1e-13, 0.5: 1e-14}
 # Losses of two programs that take the same steps from gradients within REFERENCE[1e-4].
 TRAJECTORY = 1e-8
 
+# Two forward passes that add up in another order: some hundred roundings, relative to the loss.
+FORWARD = 2e-14
+
 # A float32 function of a few operations: its rounding, relative to its size.
 FLOAT32 = 4e-7
 

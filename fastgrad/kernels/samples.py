@@ -6,6 +6,7 @@ A sample's row of `state` holds, in this order (H hidden units, C classes):
                  one panel, see `fastgrad.kernels.panels`, then of the next, with gaps in the last
     c0, c1 (2C)  curves of the scores
     z (H+1)      outputs of the hidden units, and the 1 of the bias
+    p            the probability of the label
 
 and nothing more of use, up to the end of a cache line.
 """
@@ -153,6 +154,7 @@ def samples_kernel(tickets, starts, columns, values, W1, b1, W2, b2, V, t, reach
                 multiply_panel(every, z, TOP, H + 1, TOP, last[part], scores, part * WIDTH)
             softmax(scores[:C], p)
             label = t[n]
+            row[at + 2 * C + H + 1] = p[label]
             r = p[label] / (p[label] + TINY)
             if reach[0] > 0.0:
                 unit_moments(p, label, V, M)

@@ -36,12 +36,14 @@ class Samples:
     layers : (W1, b1, W2, b2)
         The network, float64 and contiguous.
     inputs, t, h
-        As for `fastgrad.objectives.network.FullNetwork`.
+        As for `fastgrad.objectives.network.FullNetwork`; with a step of 0 there are no curves.
 
     Attributes
     ----------
     width, size : int
         How many numbers a sample's row has, see `fastgrad.kernels.samples`, and all rows.
+    label : int
+        Where in a row the probability of the label stands.
     exact : (bool, bool)
         Whether the curves of each layer are, to rounding.
     reach : ndarray
@@ -54,7 +56,8 @@ class Samples:
         H, C = W2.shape
         self.rows = Rows(inputs.features, H, C)
         # Rows start on cache lines: the kernels load 32 bytes at a time.
-        self.width = -(-(curves_size(H) + 2 * C + H + 1) // 8) * 8
+        self.label = curves_size(H) + 2 * C + H + 1
+        self.width = -(-(self.label + 1) // 8) * 8
         self.size = len(t) * self.width
         self.V, spread = turned(W2)
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.

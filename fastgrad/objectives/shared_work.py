@@ -7,7 +7,7 @@ after the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -83,6 +83,16 @@ class SharedWork:
             rows = state[: len(part)]
             calls += [self._to_state(part, rows), *self._to_layers(part, rows, *layers)]
         return calls
+
+    def parts(self) -> Iterator[tuple[range, Call, Floats]]:
+        """Yield some samples, the call that writes their rows, and the rows, until all have been.
+
+        The rows of the next stand where those of the last do.
+        """
+        state = self._rows("state", self._samples.width)
+        for part in self._parts:
+            rows = state[: len(part)]
+            yield part, self._to_state(part, rows), rows
 
     def check_moves(self) -> None:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
