@@ -13,12 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
-Tasks = deque[tuple["Future[Any]", Task]]
+Tasks = deque[Callable[[], None]]
 """What is left to do of one call. To take a task is to pop it."""
 
 
@@ -41,7 +42,7 @@ def results(workers: int, tasks: list[Task]) -> Iterator[Any]:
     task, are left to themselves.
     """
     futures: list[Future[Any]] = [Future() for _ in tasks]
-    left = deque(zip(futures, tasks, strict=True))
+    left: Tasks = deque(partial(_do, *pair) for pair in zip(futures, tasks, strict=True))
     try:
         _help_with(left, workers, len(left) - 1)
         for future in futures:
@@ -62,7 +63,7 @@ def together(workers: int, call: Callable[[], None]) -> None:
     It shares its work by itself and returns when all of that is done: nobody waits for threads
     that are late.
     """
-    left: Tasks = deque((Future(), (call, ())) for _ in range(workers - 1))
+    left: Tasks = deque([call] * (workers - 1))
     try:
         _help_with(left, workers, workers - 1)
         call()
@@ -70,19 +71,26 @@ def together(workers: int, call: Callable[[], None]) -> None:
         left.clear()
 
 
-def _do_next(tasks: Tasks) -> None:
-    """Do the first of the tasks that are left. What interrupts it is raised here too."""
-    try:
-        future, (call, given) = tasks.popleft()
-    except IndexError:  # Somebody else has done it.
-        return
-    before, _here.working = working(), True
+def _do(future: Future[Any], task: Task) -> None:
+    """Do a task for who waits for its result. What interrupts it is raised here too."""
+    call, given = task
     try:
         future.set_result(call(*given))
     except BaseException as error:
         future.set_exception(error)
         if not isinstance(error, Exception):
             raise
+
+
+def _do_next(tasks: Tasks) -> None:
+    """Do the first of the tasks that are left."""
+    try:
+        task = tasks.popleft()
+    except IndexError:  # Somebody else has done it.
+        return
+    before, _here.working = working(), True
+    try:
+        task()
     finally:
         _here.working = before
 
@@ -113,7 +121,7 @@ class _Threads:
     def _work(self) -> None:
         while (tasks := self._waiting.get()) is not None:
             while tasks:
-                with contextlib.suppress(BaseException):  # The future has it.
+                with contextlib.suppress(BaseException):  # Who waits for it has it.
                     _do_next(tasks)
             del tasks  # They may hold much, and the next may be long in coming.
 

@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
 
 import numba
 import numpy as np
@@ -124,7 +123,7 @@ def test_who_has_not_begun_when_it_is_done_does_not_begin(fails):
         assert free.wait(30)
 
     def help_with(task):
-        _threads._help_with(deque([(Future(), (task, ()))]), 2, 1)
+        _threads._help_with(deque([task]), 2, 1)
 
     help_with(wait)
     assert busy.wait(30)
