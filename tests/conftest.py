@@ -1,3 +1,6 @@
+import runpy
+import subprocess
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -14,6 +17,24 @@ settings.load_profile("fastgrad")
 @pytest.fixture
 def rng():
     return np.random.default_rng(20)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call a script's `main` here: to start Python takes longer than to refuse an option."""
+
+    def call(script, *options, folder):
+        monkeypatch.chdir(folder)
+        generator, status = np.random.get_state(), 0
+        try:
+            runpy.run_path(str(script))["main"](list(map(str, options)))
+        except SystemExit as stopped:
+            status = stopped.code
+        finally:
+            np.random.set_state(generator)
+        return subprocess.CompletedProcess(options, status, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture

@@ -219,9 +219,9 @@ def test_more_iterations_and_another_folder(finished, tmp_path):
         (["--checkpoint-minutes", "nan"], "minutes must be finite"),
     ],
 )
-def test_what_does_not_agree_is_refused(finished, options, words, tmp_path):
+def test_what_does_not_agree_is_refused(finished, options, words, tmp_path, call):
     before = {path: path.read_bytes() for path in finished.iterdir()}
-    result = run("--resume", finished, *options, folder=tmp_path)
+    result = call(SCRIPT, "--resume", finished, *options, folder=tmp_path)
     assert result.returncode == 2
     assert words in result.stderr.splitlines()[-1]
     assert "iter=" not in result.stdout
@@ -250,12 +250,12 @@ def test_a_checkpoint_chooses_no_path_no_address_and_no_backend(finished):
         ({}, {"seed": None}, ""),
     ],
 )
-def test_a_hostile_checkpoint_is_refused(finished, tmp_path, params, config, words):
+def test_a_hostile_checkpoint_is_refused(finished, tmp_path, call, params, config, words):
     good = read(finished)
     changes = {"params": params or good.params, "config": {**good.config, **config}}
     write(tmp_path, dataclasses.replace(good, **changes))
     longer = ["--iterations", 61]
-    result = run("--resume", tmp_path, *longer, folder=tmp_path)
+    result = call(SCRIPT, "--resume", tmp_path, *longer, folder=tmp_path)
     assert result.returncode == (2 if words else 0), result.stderr
     assert words in " ".join(result.stderr.splitlines()[-1:])
     assert "Traceback" not in result.stderr

@@ -192,8 +192,8 @@ def test_the_script_s_status_is_1_where_the_gradient_is_not_confirmed(tmp_path):
         (["--picture", "nowhere/check.png"], "--picture must be in a folder that exists"),
     ],
 )
-def test_bad_options_of_the_script_end_with_one_line(options, words, tmp_path):
-    result = run(*options, folder=tmp_path)
+def test_bad_options_of_the_script_end_with_one_line(options, words, tmp_path, call):
+    result = call(SCRIPT, *options, folder=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert words in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -114,9 +114,9 @@ def test_epochs_and_their_evaluations(tmp_path):
         (["--output-dir", "/proc/fastgrad"], "must be a folder that can be written to"),
     ],
 )
-def test_bad_options_end_with_one_line_before_training(options, words, tmp_path):
+def test_bad_options_end_with_one_line_before_training(options, words, tmp_path, call):
     (tmp_path / "file").write_text("here already")
-    result = run(*options, folder=tmp_path)
+    result = call(SCRIPT, *options, folder=tmp_path)
     assert result.returncode == 2
     assert words in result.stderr.splitlines()[-1]
     assert "iter=" not in result.stdout
