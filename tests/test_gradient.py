@@ -8,6 +8,7 @@ import functions_of_x
 import numba
 import numpy as np
 import pytest
+from conftest import poisoned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -458,6 +459,16 @@ def test_an_exception_names_the_coordinate_and_x_is_restored():
     assert x["W"].tolist() == [[1.0, 2.0]]
     told = caught.value.__notes__ if sys.version_info >= (3, 11) else [str(caught.value.__cause__)]
     assert told == ["f was evaluated at x['W'][0, 1] = 2.0 + 0.0001"]
+
+
+def test_an_error_before_the_first_evaluation_is_the_one_that_is_raised(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("not compiled")
+
+    monkeypatch.setattr("fastgrad.objectives.jitted.driver", lambda _: fails)
+    monkeypatch.setattr(np, "empty", poisoned)
+    with pytest.raises(RuntimeError, match="not compiled"):
+        numerical_gradient(numba.njit(lambda x: x[0]), np.array([1.0]))
 
 
 def test_an_exception_in_a_compiled_or_batched_f_names_the_coordinate(way):

@@ -168,7 +168,7 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, at = copied(self.parameters.x), np.empty(2, np.int64)
+        x, at = copied(self.parameters.x), np.zeros(2, np.int64)
         drive, steps = driver(self.f), self.steps
         formulas = steps.counts, steps.weights, steps.centers
         # Ctrl-C is heard between compiled calls.
