@@ -18,14 +18,13 @@ def by_method(
         return net.gradient, net.loss
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, backprop, got {method!r}")
-    executors.choose(workers, backend)
+    executor = executors.choose(workers, backend)
 
     def gradient(x: Array, t: Array) -> dict[str, Array]:
         return net.numerical_gradient(x, t, h=h, workers=workers, backend=backend, method=method)
 
     def loss(x: Array, t: Array) -> float:
         numbers = class_numbers(t, len(x), len(net.params["b2"]))
-        layers = compiled_network.layers(net.params)
-        return compiled_network.loss(layers, x, numbers, executors.choose(workers, backend))
+        return compiled_network.loss(compiled_network.layers(net.params), x, numbers, executor)
 
     return gradient, loss if method == "incremental" else net.loss

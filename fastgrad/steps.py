@@ -90,8 +90,7 @@ class Steps:
         self.formulas = (stencil, *stencil.sided) if self.bounds else (stencil,)
         table = tables(self.formulas) if self.bounds else stencil.table
         self.counts, self._offsets, self.weights, self.centers = table
-        # One-sided formulas do.
-        self.needs_value = bool(self.bounds) or stencil.center != 0.0
+        self.needs_value = any(self.centers.tolist())
         # The plan of each array whose coordinates all have one step and one formula.
         self._shared: list[Plan | None] = []
         self._validate(parameters)

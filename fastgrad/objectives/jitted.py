@@ -111,8 +111,7 @@ class Jitted(OneEach):
         steps: Steps,
         keep: bool,
     ) -> None:
-        if frozen_arrays(f):
-            refuse_frozen(f, parameters)
+        refuse_frozen(f, parameters)
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
         self.dtype = parameters.dtype
         self.evaluations = 0

@@ -7,7 +7,7 @@ after the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -76,23 +76,21 @@ class SharedWork:
         ----------
         gradient : ndarray of float64, shape (samples.rows.size,)
         """
-        state = self._rows("state", self._samples.width)
         layers = self._samples.rows.layers(gradient)
         calls = []
-        for part in self._parts:
-            rows = state[: len(part)]
-            calls += [self._to_state(part, rows), *self._to_layers(part, rows, *layers)]
+        for part, to_state, rows in self.parts():
+            calls += [to_state, *self._to_layers(part, rows, *layers)]
         return calls
 
-    def parts(self) -> Iterator[tuple[range, Call, Floats]]:
-        """Yield some samples, the call that writes their rows, and the rows, until all have been.
+    def parts(self) -> list[tuple[range, Call, Floats]]:
+        """Return the samples of each part, the call that writes their rows, and the rows.
 
-        The rows of the next stand where those of the last do.
+        The rows of the next part stand where those of the last do.
         """
         state = self._rows("state", self._samples.width)
-        for part in self._parts:
-            rows = state[: len(part)]
-            yield part, self._to_state(part, rows), rows
+        rows = [state[: len(part)] for part in self._parts]
+        calls = map(self._to_state, self._parts, rows)
+        return list(zip(self._parts, calls, rows, strict=True))
 
     def check_moves(self) -> None:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
