@@ -45,7 +45,7 @@ def point_by_point(f: Any, args: tuple[Any, ...], parameters: Parameters) -> Cal
     if compiled(f):
         from fastgrad.objectives.jitted import refuse_frozen
 
-        refuse_frozen(f, parameters)
+        refuse_frozen(f, parameters.leaves)
     return with_args(args, f)
 
 

@@ -38,6 +38,13 @@ def _jitted() -> Callable[..., Any]:
     return Jitted.of
 
 
+@functools.cache
+def _short_work() -> Callable[..., Any]:
+    from fastgrad import short_work
+
+    return short_work.gradient
+
+
 FIRST_ORDER = Kinds(BlackBox, Batched, _jitted)
 
 
@@ -183,9 +190,15 @@ def numerical_gradient(
     """
     start = time.perf_counter()
     check(f, args, nonfinite)
-    executor = executors.choose(workers, backend, compiled=compiled(f))
-    parameters = Parameters(x)
+    by_numba = compiled(f)
+    executor = executors.choose(workers, backend, compiled=by_numba)
     keep = nonfinite == "keep"
+    special = batched or keep or progress or full_output
+    if by_numba and not special and relative_step is None and bounds is None:
+        short = _short_work()(f, x, h, args, stencil, executor)
+        if short is not None:
+            return short
+    parameters = Parameters(x)
     if batched:
         one_array(parameters)
     objective: Adaptive | Batched | BlackBox | Jitted

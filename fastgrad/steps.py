@@ -202,9 +202,9 @@ class Steps:
             plan, limit = None, -1.0
             if share and (sizes.one is not None or x.dtype.itemsize >= 8):
                 step = sizes.one or BOOK_STEP
-                plan, limit = _one_for_all(formula.moves, formula.reach, step, x.dtype)
+                plan, limit = one_for_all(formula.moves, formula.reach, step, x.dtype)
             self._shared.append(plan)
-            sure = sure and _within(x, limit)
+            sure = sure and within(x, limit)
         if not sure:
             # What overflows is refused in words.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -235,7 +235,7 @@ class Steps:
 
 
 @functools.lru_cache(maxsize=64)
-def _one_for_all(
+def one_for_all(
     ways: tuple[tuple[float, float], ...], reach: float, h: float, dtype: np.dtype[Any]
 ) -> tuple[Plan, float]:
     """Return the plan of coordinates of that dtype that share the step and the formula.
@@ -252,7 +252,7 @@ def _one_for_all(
     return plan, min(room, h / (2 * float(info.eps))) if surely else -1.0
 
 
-def _within(x: Array, limit: float) -> bool:
+def within(x: Array, limit: float) -> bool:
     """Tell whether all of x is finite and no larger than that: a look at its ends."""
     # Where they stand is found sooner than how large |x| is, and without a copy.
     return not x.size or bool(-limit <= x.item(x.argmin()) and x.item(x.argmax()) <= limit)

@@ -465,7 +465,8 @@ def test_an_error_before_the_first_evaluation_is_the_one_that_is_raised(monkeypa
     def fails(*_):
         raise RuntimeError("not compiled")
 
-    monkeypatch.setattr("fastgrad.objectives.jitted.driver", lambda _: fails)
+    for module in ("objectives.jitted", "short_work"):
+        monkeypatch.setattr(f"fastgrad.{module}.driver", lambda _: fails)
     monkeypatch.setattr(np, "empty", poisoned)
     with pytest.raises(RuntimeError, match="not compiled"):
         numerical_gradient(numba.njit(lambda x: x[0]), np.array([1.0]))

@@ -73,7 +73,7 @@ FLOORS = [
         "objectives.line",
     },
     {"objectives"},
-    {"arguments", "engine", "info"},
+    {"arguments", "engine", "info", "short_work"},
     {
         "directional",
         "gradient",

@@ -63,10 +63,10 @@ def frozen_arrays(f: Any) -> dict[str, Array]:
     return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
 
 
-def refuse_frozen(f: Callable[..., Any], parameters: Parameters) -> None:
+def refuse_frozen(f: Callable[..., Any], leaves: list[Array]) -> None:
     """Raise if a compiled `f` has taken x in from outside, as a constant."""
     for name, array in frozen_arrays(f).items():
-        if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
+        if any(np.may_share_memory(array, leaf) for leaf in leaves):
             raise TypeError(
                 f"f reads x from outside, as {name}, which numba has compiled in: it would "
                 "never see x move; let f use its argument, or pass f.py_func"
@@ -111,7 +111,7 @@ class Jitted(OneEach):
         steps: Steps,
         keep: bool,
     ) -> None:
-        refuse_frozen(f, parameters)
+        refuse_frozen(f, parameters.leaves)
         self.f, self.parameters, self.args, self.steps, self.keep = f, parameters, args, steps, keep
         self.dtype = parameters.dtype
         self.evaluations = 0

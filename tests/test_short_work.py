@@ -1,0 +1,182 @@
+"""The gradient of a compiled function that is known and short: bits and errors as of any other.
+
+That longer work gives the reference's derivatives is what `test_gradient` looks at.
+"""
+
+import math
+import sys
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fastgrad import STENCILS, _threads, numerical_gradient
+
+X = np.array([3.0, 2.0])
+W = np.array([3.0, 2.0])
+
+
+@numba.njit
+def weighted(x, weights):
+    total = 0.0
+    for i, value in enumerate(x.flat):
+        total += weights[i] * np.sin(value)
+    return total
+
+
+@numba.njit
+def logarithm(x):
+    return np.log(x[0]) + np.log(x[1])
+
+
+@numba.njit
+def narrow(x):
+    if x[1] < 2:
+        raise ValueError("too small")
+    return x[0]
+
+
+@numba.njit
+def well(x):
+    return np.log(abs(x[0] - 3) + abs(x[1] - 2))
+
+
+@numba.njit
+def reads_another(x):
+    return W[0] * x[0]
+
+
+def known(f, *args):
+    """Return a compiled f that has been driven at `X`, so that nothing is compiled any more."""
+    numerical_gradient(f, X, args=args, nonfinite="keep", stencil="forward")
+    return f
+
+
+@pytest.fixture
+def driven(monkeypatch):
+    """Return a list to which the loop around f adds, and does nothing else."""
+    calls = []
+    monkeypatch.setattr("fastgrad.short_work.driver", lambda _: lambda *_: calls.append("driven"))
+    return calls
+
+
+@settings(max_examples=60)
+@given(
+    x=hnp.arrays(float, hnp.array_shapes(min_dims=0, min_side=0), elements=st.floats(-4, 4)),
+    order=st.sampled_from("CF"),
+    every=st.sampled_from([1, -2]),
+    h=st.none() | st.floats(1e-3, 0.5),
+    stencil=st.sampled_from(sorted(STENCILS)),
+)
+def test_the_bits_are_those_of_longer_work(x, order, every, h, stencil):
+    x = np.array(x, order=order)
+    x, weights = x[::every] if x.ndim else x, np.arange(1.0, x.size + 1)
+    before = x.tobytes()
+    options = {"args": (weights,), "stencil": stencil}
+    short = numerical_gradient(weighted, x, h, **options)
+    long, _ = numerical_gradient(weighted, x, h, full_output=True, **options)
+    assert short.shape == x.shape
+    assert short.tobytes() == long.tobytes()
+    assert x.tobytes() == before
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2])
+@pytest.mark.parametrize("options", [{}, {"h": 0.5}, {"stencil": "six-point"}, {"args": (2.0,)}])
+def test_the_parts_of_longer_work_are_left_out(monkeypatch, options, workers):
+    @numba.njit
+    def f(x, factor=1.0):
+        return factor * x[0] * x[1]
+
+    known(f, *options.get("args", ()))
+    monkeypatch.delattr("fastgrad.gradient.Parameters")
+    gradient = numerical_gradient(f, X, workers=workers, **options)
+    np.testing.assert_allclose(gradient, options.get("args", (1.0,))[0] * X[::-1], rtol=1e-9)
+
+
+def test_work_that_workers_save_time_on_is_theirs(monkeypatch):
+    f = numba.njit(lambda x, n: np.sin(np.arange(n)).sum() * x[0])
+    x, used, original = np.ones(50), [], _threads.results
+    expected = numerical_gradient(f, x, args=(10_000,))  # some 0.1 ms an evaluation
+
+    def results(workers, tasks):
+        used.append(workers)
+        return original(workers, tasks)
+
+    monkeypatch.setattr(_threads, "results", results)
+    assert numerical_gradient(f, x, args=(10_000,), workers=2).tobytes() == expected.tobytes()
+    assert used == [2]
+
+
+def test_an_interrupt_does_not_wait_for_long_work(monkeypatch, driven):
+    known(logarithm)
+    monkeypatch.setattr("fastgrad.short_work.PIECE_SECONDS", 0.0)
+    np.testing.assert_allclose(numerical_gradient(logarithm, X), 1 / X, rtol=1e-8)
+    assert not driven
+
+
+@pytest.mark.parametrize(("value", "gradient"), [(1, [0.0, 0.0]), (1j, None), ((1.0, 2.0), None)])
+def test_what_is_no_float_is_left_to_longer_work(driven, value, gradient):
+    f = numba.njit(lambda x: value)
+    f(X)
+    if gradient is not None:
+        assert numerical_gradient(f, X).tolist() == gradient
+    else:
+        with pytest.raises(TypeError, match="f must return"):
+            numerical_gradient(f, X)
+    assert not driven
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "options", "error", "match"),
+    [
+        (logarithm, [3.0, 5e-5], {}, FloatingPointError, r"f is nan at x\[1\] = 5e-05 - 0.0001"),
+        (well, [3.0, 2.0], {"stencil": "forward"}, FloatingPointError, "f is -inf at x"),
+        (narrow, [3.0, 2.0], {}, ValueError, "too small"),
+        (logarithm, [3.0, math.nan], {}, ValueError, r"x\[1\] must be finite"),
+        (logarithm, [3.0, 1e20], {}, ValueError, r"x\[1\] = 1e\+20 does not move"),
+        (logarithm, [3.0, 2.0], {"h": -1.0}, ValueError, "h must be a finite step above 0"),
+        (logarithm, [3.0, 2.0], {"h": math.nan}, ValueError, "h must be a finite step above 0"),
+        (logarithm, [3.0, 2.0], {"stencil": "middle"}, ValueError, "stencil must be one of"),
+        (logarithm, [3.0, 2.0], {"stencil": ["central"]}, ValueError, "stencil must be one of"),
+        (logarithm, [3, 2], {}, TypeError, "x must be floating point"),
+    ],
+)
+def test_errors_are_those_of_longer_work(f, x, options, error, match):
+    known(f)
+    x = np.array(x)
+    before = x.tobytes()
+    with pytest.raises(error, match=match) as caught:
+        numerical_gradient(f, x, **options)
+    assert x.tobytes() == before
+    if f is narrow and sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == ["f was evaluated at x[1] = 2.0 - 0.0001"]
+
+
+def test_x_read_from_outside_is_refused():
+    known(reads_another)
+    np.testing.assert_allclose(numerical_gradient(reads_another, X), [3.0, 0.0])
+    with pytest.raises(TypeError, match="reads x from outside, as W"):
+        numerical_gradient(reads_another, W)
+
+
+def test_an_argument_that_is_x_moves_along():
+    f = numba.njit(lambda x, y: (x * y).sum())
+    known(f, X + 1)
+    np.testing.assert_allclose(numerical_gradient(f, X, args=(X,)), 2 * X)
+    np.testing.assert_allclose(numerical_gradient(f, X, args=(X.copy(),)), X)
+
+
+def test_f_may_change_its_copy_of_x():
+    @numba.njit
+    def least(x):
+        x.sort()
+        return x[0] + 2 * x[1]
+
+    known(least)
+    x = X.copy()
+    expected, _ = numerical_gradient(least, x, full_output=True)
+    assert numerical_gradient(least, x).tolist() == expected.tolist()
+    assert x.tolist() == X.tolist()
