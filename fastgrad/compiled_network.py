@@ -24,11 +24,11 @@ def layers(params: dict[str, Array]) -> list[Floats]:
                 f"params[{name!r}] must be a floating point array, got {kind}: a step would "
                 "be lost; use .astype(float)"
             )
-    parts = (params[name] for name in ("W1", "b1", "W2", "b2"))
-    return [
-        p if p.flags.carray and p.dtype is FLOAT64 else np.require(p, float, ("C", "W"))
-        for p in parts
-    ]
+    found = [params["W1"], params["b1"], params["W2"], params["b2"]]
+    for k, array in enumerate(found):
+        if not (array.flags.carray and array.dtype is FLOAT64):
+            found[k] = np.require(array, float, ("C", "W"))
+    return found
 
 
 def gradient(

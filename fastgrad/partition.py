@@ -27,6 +27,8 @@ def partition(items: range, blocks: int) -> list[range]:
     [range(3, 4), range(4, 5)]
     """
     blocks = min(len(items), blocks)
+    if blocks == 1:
+        return [items]
     return [items[k * len(items) // blocks : (k + 1) * len(items) // blocks] for k in range(blocks)]
 
 

@@ -14,7 +14,7 @@ from fastgrad import _scratch
 from fastgrad._scratch import Memory
 from fastgrad.kernels import curves, direct, exponential, forward, nonzero, panels, samples
 from fastgrad.objectives import incremental, shared_work
-from fastgrad.objectives.network import compress, largest_size
+from fastgrad.objectives.network import check_moves, compress
 from fastgrad.objectives.shared_work import SharedWork
 
 NO_JIT = """
@@ -236,11 +236,18 @@ def test_the_spread_of_what_is_not_finite_is_nan(wrong, where):
     assert np.isnan(samples.turned(W)[1])
 
 
-def test_the_largest_size_of_numbers():
-    assert largest_size(np.array([-0.0])) == 0.0
-    assert largest_size(np.array([[1.0, -2.5], [1e-300, 2.0]])) == 2.5
-    assert largest_size(np.array([1e300, -np.inf])) == np.inf
-    assert np.isnan(largest_size(np.array([np.inf, np.nan, -1.0])))
+@pytest.mark.parametrize("size", [1e13, -1e13, np.inf, -np.inf])
+def test_the_largest_of_the_parameters_has_to_move(size):
+    moves = np.array([[0.0, 1.0], [-1.0, 1e10]])
+    check_moves(1e-4, moves, -moves)
+    with pytest.raises(
+        ValueError, match=r"h=0.0001 is lost beside a parameter of size (1e\+13|inf)"
+    ):
+        check_moves(1e-4, moves, np.array([0.0, size, 1.0]))
+
+
+def test_what_is_no_number_hides_what_does_not_move():
+    check_moves(1e-4, np.array([np.inf, np.nan, -1e13]))
 
 
 @numba.njit

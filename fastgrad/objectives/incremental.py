@@ -44,6 +44,8 @@ class Samples:
         How many numbers a sample's row has, see `fastgrad.kernels.samples`, and all rows.
     label : int
         Where in a row the probability of the label stands.
+    seconds, reading_seconds : float
+        About what it costs to find all rows, and to read the gradient from the curves.
     exact : (bool, bool)
         Whether the curves of each layer are, to rounding.
     reach : ndarray
@@ -66,18 +68,10 @@ class Samples:
             curves_are_exact(h, 1.0, 1.0 if C > 1 else 0.0, SCORE),
         )
         self.reach = np.array([h * inputs.largest * self.exact[0], h * self.exact[1]])
-
-    @property
-    def seconds(self) -> float:
-        """About what it costs to find all rows, from the multiplications that are not by zero."""
-        H, C = self.rows.hidden, self.rows.classes
-        return 0.15e-9 * H * len(self.inputs.entries[2]) + 2.5e-9 * (H + 1) * C * len(self.t)
-
-    @property
-    def reading_seconds(self) -> float:
-        """About what it costs to read the gradient from the curves."""
-        H, C = self.rows.hidden, self.rows.classes
-        return PACE * H * len(self.inputs.entries[2]) + LAST_PACE * (H + 1) * C * len(self.t)
+        # Multiplications that are not by zero, in the first and in the last layer.
+        first, last = H * len(inputs.entries[2]), (H + 1) * C * len(t)
+        self.seconds = 0.15e-9 * first + 2.5e-9 * last
+        self.reading_seconds = PACE * first + LAST_PACE * last
 
 
 @dataclass(frozen=True)

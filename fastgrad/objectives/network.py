@@ -7,7 +7,7 @@ other, one work item a row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,23 +20,20 @@ from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.stencils import CENTRAL
 
 
-@dataclass(frozen=True)
 class Rows:
-    """The rows of the two layers, one after the other: (D+1, H), then (H+1, C)."""
+    """The rows of the two layers, one after the other: (D+1, H), then (H+1, C).
 
-    inputs: int
-    hidden: int
-    classes: int
+    Attributes
+    ----------
+    items, size : int
+        Number of rows, and of parameters.
+    """
 
-    @property
-    def items(self) -> int:
-        """Number of rows."""
-        return self.inputs + 1 + self.hidden + 1
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return self._offset(self.items)
+    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
+        self.inputs, self.hidden, self.classes = inputs, hidden, classes
+        self.items = inputs + 1 + hidden + 1
+        self._border = (inputs + 1) * hidden
+        self.size = self._border + (hidden + 1) * classes
 
     def _offset(self, row: int) -> int:
         first = min(row, self.inputs + 1)
@@ -63,9 +60,8 @@ class Rows:
 
     def layers(self, gradient: Floats) -> tuple[Floats, Floats]:
         """Return views of the flat gradient, one of each layer."""
-        border = self._offset(self.inputs + 1)
-        first = gradient[:border].reshape(self.inputs + 1, self.hidden)
-        return first, gradient[border:].reshape(self.hidden + 1, self.classes)
+        first = gradient[: self._border].reshape(self.inputs + 1, self.hidden)
+        return first, gradient[self._border :].reshape(self.hidden + 1, self.classes)
 
     def unpack(self, gradient: Floats) -> dict[str, Floats]:
         """Return the same under the names of the book's parameters."""
@@ -73,8 +69,7 @@ class Rows:
         return {"W1": first[:-1], "b1": first[-1], "W2": second[:-1], "b2": second[-1]}
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """A batch without its zeros, a 1 for the biases at the end of each sample.
 
     Attributes
@@ -121,14 +116,11 @@ def compress(x: Array, memory: Memory) -> Inputs:
     return Inputs((starts, columns[: starts[-1]], values[: starts[-1]]), features, largest)
 
 
-def largest_size(numbers: Floats) -> float:
-    """Return ``max |numbers|``, NaN if there is one; without a copy, unlike ``abs(numbers)``."""
-    return max(numbers.item(numbers.argmax()), -numbers.item(numbers.argmin()))
-
-
 def check_moves(h: float, *parameters: Floats) -> None:
     """Raise if one of the parameters does not move by the step."""
-    for largest in map(largest_size, parameters):
+    for numbers in parameters:
+        # Their largest size without a copy, unlike ``abs(numbers)``. NaN is both of its ends.
+        largest = max(numbers.item(numbers.argmax()), -numbers.item(numbers.argmin()))
         if largest + h == largest:
             raise ValueError(
                 f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
