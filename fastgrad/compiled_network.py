@@ -8,7 +8,7 @@ from fastgrad import _scratch
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.engine import differentiate, team, together
 from fastgrad.executors import Executor
-from fastgrad.functions import mean_log_loss
+from fastgrad.functions import negative_log_likelihood
 from fastgrad.objectives.incremental import IncrementalNetwork, Samples
 from fastgrad.objectives.network import FullNetwork, Inputs, check_moves, compress
 from fastgrad.objectives.shared_work import SharedWork
@@ -92,12 +92,12 @@ def loss(layers: list[Floats], x: Array, t: Integers, executor: Executor) -> flo
     memory = _scratch.take()
     samples = Samples(layers, _finite_inputs(x, memory), t, 0.0)
     work = SharedWork(samples, threads := team(executor, samples.seconds), memory)
-    p = np.empty((len(t), 1))
+    p = np.empty(len(t))
     for part, call, rows in work.parts():
         together(threads, samples.seconds, [call])
-        p[part.start : part.stop, 0] = rows[:, samples.label]
+        p[part.start : part.stop] = rows[:, samples.label]
     _scratch.give_back(memory)
-    return mean_log_loss(p, np.zeros(len(t), np.int64))
+    return negative_log_likelihood(p)
 
 
 def _finite_inputs(x: Array, memory: _scratch.Memory) -> Inputs:

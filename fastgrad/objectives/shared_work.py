@@ -88,9 +88,11 @@ class SharedWork:
         The rows of the next part stand where those of the last do.
         """
         state = self._rows("state", self._samples.width)
-        rows = [state[: len(part)] for part in self._parts]
-        calls = map(self._to_state, self._parts, rows)
-        return list(zip(self._parts, calls, rows, strict=True))
+        parts = []
+        for part in self._parts:
+            rows = state[: len(part)]
+            parts.append((part, self._to_state(part, rows), rows))
+        return parts
 
     def check_moves(self) -> None:
         """Raise, after the calls, if a parameter in the first layer does not move by the step."""
