@@ -45,7 +45,6 @@ def gradient(
         return None
     refuse_frozen(f, [x])
     counts, _, weights, centers = formula.table
-    moved, at, derivatives = x.copy(), np.zeros(2, np.int64), np.empty(x.shape)
     try:
         start = time.perf_counter()
         value = f(x.copy(), *args)
@@ -54,6 +53,7 @@ def gradient(
             return None
         if executor is not SERIAL and executor.saves(Cost(seconds, seconds)) > 0.0:
             return None
+        moved, at, derivatives = x.copy(), np.zeros(2, np.int64), np.empty(x.shape)
         finite = driver(f)(
             moved, args, moved.reshape(-1), 0, *plan, counts, weights, centers, value, False,
             at, derivatives.reshape(-1),
