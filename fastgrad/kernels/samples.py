@@ -70,12 +70,11 @@ def in_panels(c, out):
 
 
 @jit
-def turned(W):
-    """Return `W` transposed, and how far the entries of a row of `W` lie apart, at most.
+def turn(W, V):
+    """Write `W` transposed to `V`; return how far the entries of a row of `W` lie apart, at most.
 
     That is NaN if one is NaN or infinite.
     """
-    V = np.empty((W.shape[1], W.shape[0]))
     spread = 0.0
     for j in range(W.shape[0]):
         low = high = W[j, 0]
@@ -85,7 +84,7 @@ def turned(W):
             high = entry if entry > high else high
             spread += 0.0 * entry
         spread = high - low if high - low > spread else spread
-    return V, spread
+    return spread
 
 
 @jit

@@ -14,16 +14,15 @@ ONE = np.float64(1.0).view(np.int64)
 
 
 @jit
-def compress_kernel(X, columns, values):
-    """Write the nonzero entries of ``[X, 1]``, row by row.
+def compress_kernel(X, starts, columns, values):
+    """Write the nonzero entries of ``[X, 1]``, row by row, and where each row starts.
 
-    Return where each row starts, and the largest absolute value; NaN if there is one. The last
-    entry of each row is the 1 that the biases are weights of. There has to be room for all entries,
-    and for what `fastgrad.kernels.nonzero` needs.
+    Return the largest absolute value; NaN if there is one. The last entry of each row is the 1
+    that the biases are weights of. There has to be room for all entries, and for what
+    `fastgrad.kernels.nonzero` needs.
     """
     samples, features = X.shape
     most = ONE
-    starts = np.empty(samples + 1, np.int64)  # np.zeros takes half a second to compile
     starts[0] = 0
     for n in range(samples):
         row = X[n]
@@ -37,7 +36,7 @@ def compress_kernel(X, columns, values):
         columns[stop] = features
         values[stop] = 1.0
         starts[n + 1] = stop + 1
-    return starts, np.int64(most).view(np.float64)
+    return np.int64(most).view(np.float64)
 
 
 @inner

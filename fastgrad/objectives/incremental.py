@@ -16,7 +16,7 @@ from fastgrad._typing import Floats, Integers
 from fastgrad.functions import TINY, sigmoid, softmax
 from fastgrad.kernels.curves import curves_size, last_rows_kernel, rows_kernel
 from fastgrad.kernels.direct import direct_kernel
-from fastgrad.kernels.samples import turned
+from fastgrad.kernels.samples import turn
 from fastgrad.objectives.base import Cost, PlainArrays
 from fastgrad.objectives.network import Inputs, Rows
 from fastgrad.series import SCORE, SIGMOID, curves_are_exact
@@ -61,7 +61,8 @@ class Samples:
         self.label = curves_size(H) + 2 * C + H + 1
         self.width = -(-(self.label + 1) // 8) * 8
         self.size = len(t) * self.width
-        self.V, spread = turned(W2)
+        self.V = np.empty((C, H))
+        spread = turn(W2, self.V)
         # Where the truncation of the curves is not proven to be below rounding, the reach is 0.
         self.exact = (
             curves_are_exact(h, inputs.largest, spread, SIGMOID),

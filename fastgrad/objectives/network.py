@@ -112,7 +112,8 @@ def compress(x: Array, memory: Memory) -> Inputs:
     columns, values = memory.vector("columns", room, np.int64), memory.vector("values", room)
     # Read-only and writable arrays are two types to numba, and so are the layouts.
     x = x if x.flags.carray else np.require(x, requirements=("C", "W"))
-    starts, largest = compress_kernel(x, columns, values)
+    starts = np.empty(samples + 1, np.int64)
+    largest = compress_kernel(x, starts, columns, values)
     return Inputs((starts, columns[: starts[-1]], values[: starts[-1]]), features, largest)
 
 
