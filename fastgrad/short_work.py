@@ -17,12 +17,12 @@ import numpy as np
 from fastgrad._typing import Array
 from fastgrad.executors import SERIAL, Executor
 from fastgrad.objectives.base import Cost
-from fastgrad.objectives.jitted import drivable, driver, refuse_frozen
+from fastgrad.objectives.jitted import drivable, drive, driver, moved, refuse_frozen
 from fastgrad.partition import PIECE_SECONDS
 from fastgrad.stencils import STENCILS
 from fastgrad.step_sizes import BOOK_STEP
 from fastgrad.steps import one_for_all, within
-from fastgrad.structures import FLOAT64
+from fastgrad.structures import FLOAT64, PIECE, Parameters
 
 
 def gradient(
@@ -31,33 +31,39 @@ def gradient(
     """Return the gradient of `f`, which numba has compiled; None where that takes more than this.
 
     More is another x than one array of float64, steps that differ, a formula of the caller's own,
-    work that an interrupt would have to wait for or that workers would save time on, and words for
-    what went wrong.
+    an f that is new, work that an interrupt would have to wait for or that workers would save time
+    on, and words for a wrong argument.
     """
     formula = STENCILS.get(stencil) if isinstance(stencil, str) else None
     step = BOOK_STEP if h is None else h
-    if formula is None or type(step) is not float:
+    if formula is None or type(step) is not float or type(x) is not np.ndarray:
         return None
-    if type(x) is not np.ndarray or x.dtype is not FLOAT64 or (args and not drivable(x, args)):
+    if x.dtype is not FLOAT64 or not (x.flags.writeable and 0 < x.size <= PIECE):
+        return None
+    counts, _, weights, centers = formula.table
+    evaluations, known = weights.size * x.size, driver(f)
+    if not _is_short(known.pace * evaluations, executor) or (args and not drivable(x, args)):
         return None
     plan, limit = one_for_all(formula.moves, formula.reach, step, FLOAT64)
     if not within(x, limit):
         return None
     refuse_frozen(f, [x])
-    counts, _, weights, centers = formula.table
-    try:
-        start = time.perf_counter()
-        value = f(x.copy(), *args)
-        seconds = (time.perf_counter() - start) * weights.size * x.size
-        if not (isinstance(value, float) and math.isfinite(value)) or seconds > PIECE_SECONDS:
-            return None
-        if executor is not SERIAL and executor.saves(Cost(seconds, seconds)) > 0.0:
-            return None
-        moved, at, derivatives = x.copy(), np.zeros(2, np.int64), np.empty(x.shape)
-        finite = driver(f)(
-            moved, args, moved.reshape(-1), 0, *plan, counts, weights, centers, value, False,
-            at, derivatives.reshape(-1),
-        )  # fmt: skip
-    except Exception:
+    start = time.perf_counter()
+    value = f(x.copy(), *args)
+    pace = time.perf_counter() - start
+    known.pace = pace if isinstance(value, float) else math.inf
+    usable = not formula.center or math.isfinite(value)
+    if not (usable and _is_short(known.pace * evaluations, executor)):
         return None
-    return derivatives if finite else None
+    point, derivatives = x.copy(), np.empty(x.shape)
+    drive(
+        f, point, args, point.reshape(-1), 0, plan, (counts, weights, centers, value, False),
+        lambda at: moved(Parameters(x), 0, 0, plan, at), derivatives.reshape(-1),
+    )  # fmt: skip
+    return derivatives
+
+
+def _is_short(seconds: float, executor: Executor) -> bool:
+    """Tell whether an interrupt can wait for work so long, and workers would save no time on it."""
+    alone = executor is SERIAL or executor.saves(Cost(seconds, seconds)) <= 0.0
+    return seconds < PIECE_SECONDS and alone

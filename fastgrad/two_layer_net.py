@@ -304,7 +304,7 @@ class TwoLayerNet:
             raise ValueError(
                 f"x must have shape (N, {features}), or ({features},) for one sample, got {x.shape}"
             )
-        x = x.reshape(-1, features)
+        x = x.reshape(1, -1) if x.ndim == 1 else x
         if not len(x):
             raise ValueError("x must hold at least one sample, got an empty batch")
         return x

@@ -3,6 +3,7 @@
 import copy
 import math
 import sys
+from types import SimpleNamespace
 
 import functions_of_x
 import numba
@@ -248,7 +249,7 @@ def test_a_compiled_f_is_compiled_once():
     for _ in range(3):
         numerical_gradient(f, np.ones(3))
     assert len(f.signatures) == 1
-    assert len(driver(f).signatures) == 1
+    assert len(driver(f).loop.signatures) == 1
 
 
 def test_a_compiled_f_that_reads_x_from_outside_is_refused():
@@ -465,8 +466,8 @@ def test_an_error_before_the_first_evaluation_is_the_one_that_is_raised(monkeypa
     def fails(*_):
         raise RuntimeError("not compiled")
 
-    for module in ("objectives.jitted", "short_work"):
-        monkeypatch.setattr(f"fastgrad.{module}.driver", lambda _: fails)
+    driver = SimpleNamespace(loop=fails)
+    monkeypatch.setattr("fastgrad.objectives.jitted.driver", lambda _: driver)
     monkeypatch.setattr(np, "empty", poisoned)
     with pytest.raises(RuntimeError, match="not compiled"):
         numerical_gradient(numba.njit(lambda x: x[0]), np.array([1.0]))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastgrad import STENCILS, _threads, numerical_gradient
+from fastgrad.objectives.jitted import drive
 
 X = np.array([3.0, 2.0])
 W = np.array([3.0, 2.0])
@@ -25,6 +26,11 @@ def weighted(x, weights):
     for i, value in enumerate(x.flat):
         total += weights[i] * np.sin(value)
     return total
+
+
+@numba.njit
+def cubes(x):
+    return (x**3).sum()
 
 
 @numba.njit
@@ -56,11 +62,16 @@ def known(f, *args):
 
 
 @pytest.fixture
-def driven(monkeypatch):
-    """Return a list to which the loop around f adds, and does nothing else."""
-    calls = []
-    monkeypatch.setattr("fastgrad.short_work.driver", lambda _: lambda *_: calls.append("driven"))
-    return calls
+def short(monkeypatch):
+    """Return a list that gets the number of coordinates of each gradient that is short work."""
+    sizes = []
+
+    def counting(*arguments):
+        sizes.append(arguments[-1].size)
+        drive(*arguments)
+
+    monkeypatch.setattr("fastgrad.short_work.drive", counting)
+    return sizes
 
 
 @settings(max_examples=60)
@@ -85,7 +96,7 @@ def test_the_bits_are_those_of_longer_work(x, order, every, h, stencil):
 
 @pytest.mark.parametrize("workers", [None, 1, 2])
 @pytest.mark.parametrize("options", [{}, {"h": 0.5}, {"stencil": "six-point"}, {"args": (2.0,)}])
-def test_the_parts_of_longer_work_are_left_out(monkeypatch, options, workers):
+def test_the_parts_of_longer_work_are_left_out(monkeypatch, short, options, workers):
     @numba.njit
     def f(x, factor=1.0):
         return factor * x[0] * x[1]
@@ -94,6 +105,7 @@ def test_the_parts_of_longer_work_are_left_out(monkeypatch, options, workers):
     monkeypatch.delattr("fastgrad.gradient.Parameters")
     gradient = numerical_gradient(f, X, workers=workers, **options)
     np.testing.assert_allclose(gradient, options.get("args", (1.0,))[0] * X[::-1], rtol=1e-9)
+    assert short == [2]
 
 
 def test_work_that_workers_save_time_on_is_theirs(monkeypatch):
@@ -110,23 +122,85 @@ def test_work_that_workers_save_time_on_is_theirs(monkeypatch):
     assert used == [2]
 
 
-def test_an_interrupt_does_not_wait_for_long_work(monkeypatch, driven):
+def test_an_interrupt_does_not_wait_for_long_work(monkeypatch, short):
     known(logarithm)
     monkeypatch.setattr("fastgrad.short_work.PIECE_SECONDS", 0.0)
     np.testing.assert_allclose(numerical_gradient(logarithm, X), 1 / X, rtol=1e-8)
-    assert not driven
+    assert not short
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(0, []), (1, [1]), (1024, [1024]), (1025, [])])
+def test_as_many_coordinates_as_longer_work_drives_at_a_time(short, size, sizes):
+    known(cubes)
+    x = np.linspace(-1, 1, size)
+    np.testing.assert_allclose(numerical_gradient(cubes, x), 3 * x**2, atol=1e-6)
+    assert short == sizes
+
+
+def test_what_cannot_be_changed_in_place_is_left_to_longer_work(short):
+    x = X.copy()
+    x.flags.writeable = False
+    np.testing.assert_allclose(numerical_gradient(known(logarithm), x), 1 / X, rtol=1e-8)
+    assert not short
+
+
+def test_a_function_that_has_become_long_is_evaluated_once_more_and_only_then(monkeypatch, short):
+    monkeypatch.setattr("fastgrad.short_work.PIECE_SECONDS", 0.02)
+
+    @numba.njit
+    def f(x, turns, count):
+        count[0] += 1
+        total = 0.0
+        for i in range(turns):
+            total += np.sin(i * x[0])
+        return total
+
+    x, count = np.array([3.0]), np.zeros(1)
+    known(f, 1, count)
+    evaluations = []
+    for turns in (1, 5_000_000, 5_000_000, 1, 1):
+        count[0] = 0
+        numerical_gradient(f, x, args=(turns, count))
+        evaluations.append(int(count[0]))
+    assert evaluations == [3, 4, 3, 3, 3]
+    assert short == [1, 1]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, None])
+@pytest.mark.parametrize("evaluation", [2, 3, 4, 5])
+def test_f_is_not_called_again_after_what_went_wrong(short, wrong, evaluation):
+    @numba.njit
+    def f(x, count, fails, wrong):
+        count[0] += 1
+        if count[0] == fails:
+            if wrong == 0.0:
+                raise ValueError("once")
+            return wrong
+        return x[0] * x[1]
+
+    count = np.zeros(1)
+    known(f, count, 0, 1.0)
+    count[0] = 0
+    place = ["x[0] = 3.0 + ", "x[0] = 3.0 - ", "x[1] = 2.0 + ", "x[1] = 2.0 - "][evaluation - 2]
+    error = ValueError if wrong is None else FloatingPointError
+    with pytest.raises(error) as caught:
+        numerical_gradient(f, X, args=(count, evaluation, wrong or 0.0))
+    told = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert sys.version_info < (3, 11) or f"{place}0.0001" in told
+    assert count[0] == evaluation + (wrong is not None)  # the value is asked for again, to name it
+    assert short == [2]
 
 
 @pytest.mark.parametrize(("value", "gradient"), [(1, [0.0, 0.0]), (1j, None), ((1.0, 2.0), None)])
-def test_what_is_no_float_is_left_to_longer_work(driven, value, gradient):
+def test_what_is_no_float_is_left_to_longer_work(short, value, gradient):
     f = numba.njit(lambda x: value)
-    f(X)
-    if gradient is not None:
-        assert numerical_gradient(f, X).tolist() == gradient
-    else:
-        with pytest.raises(TypeError, match="f must return"):
-            numerical_gradient(f, X)
-    assert not driven
+    for _ in range(2):
+        if gradient is not None:
+            assert numerical_gradient(f, X).tolist() == gradient
+        else:
+            with pytest.raises(TypeError, match="f must return"):
+                numerical_gradient(f, X)
+    assert not short
 
 
 @pytest.mark.parametrize(
@@ -142,6 +216,7 @@ def test_what_is_no_float_is_left_to_longer_work(driven, value, gradient):
         (logarithm, [3.0, 2.0], {"stencil": "middle"}, ValueError, "stencil must be one of"),
         (logarithm, [3.0, 2.0], {"stencil": ["central"]}, ValueError, "stencil must be one of"),
         (logarithm, [3, 2], {}, TypeError, "x must be floating point"),
+        (logarithm, [], {"h": -1.0}, ValueError, "h must be a finite step above 0"),
     ],
 )
 def test_errors_are_those_of_longer_work(f, x, options, error, match):

@@ -7,6 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -21,17 +22,30 @@ from fastgrad.steps import Plan, Steps
 from fastgrad.structures import Parameters
 
 
-@functools.lru_cache(maxsize=256)
-def driver(f: Callable[..., Any]) -> Callable[..., bool]:
-    """Return the compiled loop that moves ``flat[i]``, calls `f` and puts it back.
+class Driver:
+    """The compiled loop that moves ``flat[i]``, calls `f` and puts it back, for each coordinate.
 
     It writes the derivatives that a plan means to `out`, and returns whether all values were
     finite; where one is not it stops. `at` says where it is: the coordinate's place in the plan,
     and the evaluation.
+
+    Attributes
+    ----------
+    loop : numba dispatcher
+    pace : float
+        Seconds that f took last; infinite until then, and where it did not return a float.
     """
 
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.loop, self.pace = _loop(f), math.inf
+
+
+driver = functools.lru_cache(maxsize=256)(Driver)
+
+
+def _loop(f: Callable[..., Any]) -> Callable[..., bool]:
     @jit_around
-    def drive(  # type: ignore[no-untyped-def]
+    def loop(  # type: ignore[no-untyped-def]
         x, args, flat, start, moves, h, which, counts, weights, centers, value, keep, at, out
     ):
         for row in range(out.size):
@@ -52,7 +66,55 @@ def driver(f: Callable[..., Any]) -> Callable[..., bool]:
             out[row] = total / h[mine]
         return True
 
-    return drive  # type: ignore[no-any-return]
+    return loop  # type: ignore[no-any-return]
+
+
+def drive(
+    f: Any,
+    x: Any,
+    args: tuple[Any, ...],
+    flat: Array,
+    start: int,
+    plan: Plan,
+    how: tuple[Any, ...],
+    place: Callable[[Array], tuple[float, str]],
+    out: Array,
+) -> None:
+    """Write the derivatives that a plan means, of coordinates from ``flat[start]`` on, to `out`.
+
+    Parameters
+    ----------
+    f, args
+        A compiled function and its further arguments.
+    x, flat
+        What f is called with, which is changed, and a view of one of its arrays.
+    start, plan
+        The coordinates, and what to evaluate for each.
+    how : (counts, weights, centers, value, keep)
+        See `fastgrad.steps.Steps`, and `Jitted`.
+    place : callable
+        Returns where a coordinate had been moved, and words for it: see `moved`.
+    out : ndarray of float64
+    """
+    at = np.zeros(2, np.int64)
+    try:
+        if driver(f).loop(x, args, flat, start, *plan, *how, at, out):
+            return
+    except Exception as error:
+        explain(error, place(at)[1])
+        raise
+    flat[start + at[0]], where = place(at)
+    raise not_finite(f(x, *args), where)
+
+
+def moved(
+    parameters: Parameters, leaf: int, start: int, plan: Plan, at: Array
+) -> tuple[float, str]:
+    """Return where a coordinate of `parameters` had been moved, and words for it."""
+    i = start + int(at[0])
+    original = parameters.leaves[leaf].flat[i]
+    point = original + plan.move(*at)
+    return point, parameters.moved(leaf, i, original.item(), point.item())
 
 
 @functools.lru_cache(maxsize=256)
@@ -150,6 +212,7 @@ class Jitted(OneEach):
         returned = self.f(x, *self.args)
         self.pace = time.perf_counter() - start
         self.evaluations += 1
+        driver(self.f).pace = self.pace if isinstance(returned, float) else math.inf
         self.value = number(returned)
         return returned
 
@@ -167,32 +230,14 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, at = copied(self.parameters.x), np.zeros(2, np.int64)
-        drive, steps = driver(self.f), self.steps
-        formulas = steps.counts, steps.weights, steps.centers
+        x, steps = copied(self.parameters.x), self.steps
+        how = steps.counts, steps.weights, steps.centers, self.value, self.keep
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / (self.pace * steps.weights.shape[1])))
         for leaf, indices, where in self.parameters.pieces(block, length):
             flat, plan = flattened(x, leaf), steps.plan(self.parameters, leaf, indices)
-            try:
-                finite = drive(
-                    x, self.args, flat, indices.start, *plan, *formulas, self.value, self.keep,
-                    at, out[where],
-                )  # fmt: skip
-            except Exception as error:
-                explain(error, self._moved(leaf, indices, plan, at)[1])
-                raise
-            if not finite:
-                point, place = self._moved(leaf, indices, plan, at)
-                flat[indices.start + at[0]] = point
-                raise not_finite(self.f(x, *self.args), place)
-
-    def _moved(self, leaf: int, indices: range, plan: Plan, at: Array) -> tuple[float, str]:
-        """Return where a coordinate had been moved, and words for it."""
-        i = indices[at[0]]
-        original = self.parameters.leaves[leaf].flat[i]
-        point = original + plan.move(*at)
-        return point, self.parameters.moved(leaf, i, original.item(), point.item())
+            place = partial(moved, self.parameters, leaf, indices.start, plan)
+            drive(self.f, x, self.args, flat, indices.start, plan, how, place, out[where])
 
 
 def drivable(x: Any, args: tuple[Any, ...]) -> bool:
