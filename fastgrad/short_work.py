@@ -17,7 +17,7 @@ import numpy as np
 from fastgrad._typing import Array
 from fastgrad.executors import SERIAL, Executor
 from fastgrad.objectives.base import Cost
-from fastgrad.objectives.jitted import drivable, drive, driver, moved, refuse_frozen
+from fastgrad.objectives.jitted import drivable, driver, moved, refuse_frozen
 from fastgrad.partition import PIECE_SECONDS
 from fastgrad.stencils import STENCILS
 from fastgrad.step_sizes import BOOK_STEP
@@ -56,8 +56,8 @@ def gradient(
     if not (usable and _is_short(known.pace * evaluations, executor)):
         return None
     point, derivatives = x.copy(), np.empty(x.shape)
-    drive(
-        f, point, args, point.reshape(-1), 0, plan, (counts, weights, centers, value, False),
+    known.drive(
+        point, args, point.reshape(-1), 0, plan, (counts, weights, centers, value, False),
         lambda at: moved(Parameters(x), 0, 0, plan, at), derivatives.reshape(-1),
     )  # fmt: skip
     return derivatives

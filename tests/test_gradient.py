@@ -3,7 +3,6 @@
 import copy
 import math
 import sys
-from types import SimpleNamespace
 
 import functions_of_x
 import numba
@@ -466,8 +465,7 @@ def test_an_error_before_the_first_evaluation_is_the_one_that_is_raised(monkeypa
     def fails(*_):
         raise RuntimeError("not compiled")
 
-    driver = SimpleNamespace(loop=fails)
-    monkeypatch.setattr("fastgrad.objectives.jitted.driver", lambda _: driver)
+    monkeypatch.setattr("fastgrad.objectives.jitted.jit_around", lambda _: fails)
     monkeypatch.setattr(np, "empty", poisoned)
     with pytest.raises(RuntimeError, match="not compiled"):
         numerical_gradient(numba.njit(lambda x: x[0]), np.array([1.0]))

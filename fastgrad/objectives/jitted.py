@@ -23,88 +23,84 @@ from fastgrad.structures import Parameters
 
 
 class Driver:
-    """The compiled loop that moves ``flat[i]``, calls `f` and puts it back, for each coordinate.
-
-    It writes the derivatives that a plan means to `out`, and returns whether all values were
-    finite; where one is not it stops. `at` says where it is: the coordinate's place in the plan,
-    and the evaluation.
+    """The compiled loop around a compiled function.
 
     Attributes
     ----------
-    loop : numba dispatcher
+    f : numba dispatcher
     pace : float
         Seconds that f took last; infinite until then, and where it did not return a float.
+    loop : numba dispatcher
+        Moves ``flat[i]``, calls f and puts it back, for each coordinate. It writes the derivatives
+        that a plan means to `out`, and returns whether all values were finite; where one is not it
+        stops. `at` says where it is: the coordinate's place in the plan, and the evaluation.
     """
 
     def __init__(self, f: Callable[..., Any]) -> None:
-        self.loop, self.pace = _loop(f), math.inf
+        self.f, self.pace = f, math.inf
+
+        @jit_around
+        def loop(  # type: ignore[no-untyped-def]
+            x, args, flat, start, moves, h, which, counts, weights, centers, value, keep, at, out
+        ):
+            for row in range(out.size):
+                i = start + row
+                mine = min(row, which.size - 1)
+                formula = which[mine]
+                saved = flat[i]
+                total = centers[formula] * value if centers[formula] else 0.0
+                for k in range(counts[formula]):
+                    at[0], at[1] = row, k
+                    flat[i] = saved + moves[mine, k]
+                    moved = f(x, *args)
+                    if not (keep or math.isfinite(moved)):
+                        flat[i] = saved
+                        return False
+                    total += weights[formula, k] * moved
+                flat[i] = saved
+                out[row] = total / h[mine]
+            return True
+
+        self.loop = loop
+
+    def drive(
+        self,
+        x: Any,
+        args: tuple[Any, ...],
+        flat: Array,
+        start: int,
+        plan: Plan,
+        how: tuple[Any, ...],
+        place: Callable[[Array], tuple[float, str]],
+        out: Array,
+    ) -> None:
+        """Write the derivatives that a plan means, of coordinates from ``flat[start]`` on.
+
+        Parameters
+        ----------
+        x, args, flat
+            What f is called with; x is changed, and `flat` a view of one of its arrays.
+        start, plan
+            The coordinates, and what to evaluate for each.
+        how : (counts, weights, centers, value, keep)
+            See `fastgrad.steps.Steps`, and `Jitted`.
+        place : callable
+            Returns where a coordinate had been moved, and words for it: see `moved`.
+        out : ndarray of float64
+        """
+        at = np.zeros(2, np.int64)
+        try:
+            if self.loop(x, args, flat, start, *plan, *how, at, out):
+                return
+        except Exception as error:
+            explain(error, place(at)[1])
+            raise
+        flat[start + at[0]], where = place(at)
+        raise not_finite(self.f(x, *args), where)
 
 
 driver = functools.lru_cache(maxsize=256)(Driver)
-
-
-def _loop(f: Callable[..., Any]) -> Callable[..., bool]:
-    @jit_around
-    def loop(  # type: ignore[no-untyped-def]
-        x, args, flat, start, moves, h, which, counts, weights, centers, value, keep, at, out
-    ):
-        for row in range(out.size):
-            i = start + row
-            mine = min(row, which.size - 1)
-            formula = which[mine]
-            saved = flat[i]
-            total = centers[formula] * value if centers[formula] else 0.0
-            for k in range(counts[formula]):
-                at[0], at[1] = row, k
-                flat[i] = saved + moves[mine, k]
-                moved = f(x, *args)
-                if not (keep or math.isfinite(moved)):
-                    flat[i] = saved
-                    return False
-                total += weights[formula, k] * moved
-            flat[i] = saved
-            out[row] = total / h[mine]
-        return True
-
-    return loop  # type: ignore[no-any-return]
-
-
-def drive(
-    f: Any,
-    x: Any,
-    args: tuple[Any, ...],
-    flat: Array,
-    start: int,
-    plan: Plan,
-    how: tuple[Any, ...],
-    place: Callable[[Array], tuple[float, str]],
-    out: Array,
-) -> None:
-    """Write the derivatives that a plan means, of coordinates from ``flat[start]`` on, to `out`.
-
-    Parameters
-    ----------
-    f, args
-        A compiled function and its further arguments.
-    x, flat
-        What f is called with, which is changed, and a view of one of its arrays.
-    start, plan
-        The coordinates, and what to evaluate for each.
-    how : (counts, weights, centers, value, keep)
-        See `fastgrad.steps.Steps`, and `Jitted`.
-    place : callable
-        Returns where a coordinate had been moved, and words for it: see `moved`.
-    out : ndarray of float64
-    """
-    at = np.zeros(2, np.int64)
-    try:
-        if driver(f).loop(x, args, flat, start, *plan, *how, at, out):
-            return
-    except Exception as error:
-        explain(error, place(at)[1])
-        raise
-    flat[start + at[0]], where = place(at)
-    raise not_finite(f(x, *args), where)
+"""One for each function."""
 
 
 def moved(
@@ -230,14 +226,14 @@ class Jitted(OneEach):
 
     def partials(self, block: range, out: Array) -> None:
         """Write the block's partial derivatives."""
-        x, steps = copied(self.parameters.x), self.steps
+        x, steps, drive = copied(self.parameters.x), self.steps, driver(self.f).drive
         how = steps.counts, steps.weights, steps.centers, self.value, self.keep
         # Ctrl-C is heard between compiled calls.
         length = max(1, int(PIECE_SECONDS / (self.pace * steps.weights.shape[1])))
         for leaf, indices, where in self.parameters.pieces(block, length):
             flat, plan = flattened(x, leaf), steps.plan(self.parameters, leaf, indices)
             place = partial(moved, self.parameters, leaf, indices.start, plan)
-            drive(self.f, x, self.args, flat, indices.start, plan, how, place, out[where])
+            drive(x, self.args, flat, indices.start, plan, how, place, out[where])
 
 
 def drivable(x: Any, args: tuple[Any, ...]) -> bool:
