@@ -50,10 +50,10 @@ def gradient(
     refuse_frozen(f, [x])
     start = time.perf_counter()
     value = f(x.copy(), *args)
-    pace = time.perf_counter() - start
-    known.pace = pace if isinstance(value, float) else math.inf
+    seconds = time.perf_counter() - start
+    known.pace = pace = seconds if isinstance(value, float) else math.inf
     usable = not formula.center or math.isfinite(value)
-    if not (usable and _is_short(known.pace * evaluations, executor)):
+    if not (usable and _is_short(pace * evaluations, executor)):
         return None
     point, derivatives = x.copy(), np.empty(x.shape)
     known.drive(
