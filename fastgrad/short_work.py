@@ -18,6 +18,7 @@ from fastgrad._typing import Array
 from fastgrad.executors import SERIAL, Executor
 from fastgrad.objectives.base import Cost
 from fastgrad.objectives.jitted import drivable, driver, moved, refuse_frozen
+from fastgrad.objectives.values import not_finite
 from fastgrad.partition import PIECE_SECONDS
 from fastgrad.stencils import STENCILS
 from fastgrad.step_sizes import BOOK_STEP
@@ -52,9 +53,10 @@ def gradient(
     value = f(x.copy(), *args)
     seconds = time.perf_counter() - start
     known.pace = pace = seconds if isinstance(value, float) else math.inf
-    usable = not formula.center or math.isfinite(value)
-    if not (usable and _is_short(pace * evaluations, executor)):
+    if not _is_short(pace * evaluations, executor):
         return None
+    if formula.center and not math.isfinite(value):
+        raise not_finite(value, "x")
     point, derivatives = x.copy(), np.empty(x.shape)
     known.drive(
         point, args, point.reshape(-1), 0, plan, (counts, weights, centers, value, False),

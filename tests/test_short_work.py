@@ -243,6 +243,33 @@ def test_errors_are_those_of_longer_work(f, x, options, error, match):
         assert caught.value.__notes__ == ["f was evaluated at x[1] = 2.0 - 0.0001"]
 
 
+@pytest.mark.parametrize("stencil", ["central", "forward"])
+def test_what_f_returns_may_change_with_its_arguments(short, stencil):
+    f = numba.njit(lambda x, a: x.sum() * a)
+    known(f, 2.0)
+    one_element = numerical_gradient(f, X, args=(np.array([2.0]),), stencil=stencil)
+    np.testing.assert_allclose(one_element, [2.0, 2.0])
+    known(f, 2.0)
+    with pytest.raises(TypeError, match="f must return a real number, got complex128"):
+        numerical_gradient(f, X, args=(2j,), stencil=stencil)
+    assert not short
+
+
+def test_f_is_not_called_again_after_a_value_at_x_that_is_not_finite(short):
+    @numba.njit
+    def f(x, count):
+        count[0] += 1
+        return np.nan if count[0] == 1 else x[0] * x[1]
+
+    count = np.array([5.0])
+    known(f, count)
+    count[0] = 0
+    with pytest.raises(FloatingPointError, match="f is nan at x;"):
+        numerical_gradient(f, X, args=(count,), stencil="forward")
+    assert count[0] == 1
+    assert len(short) == 1
+
+
 def test_x_read_from_outside_is_refused():
     known(reads_another)
     np.testing.assert_allclose(numerical_gradient(reads_another, X), [3.0, 0.0])
