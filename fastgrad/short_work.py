@@ -31,9 +31,9 @@ def gradient(
 ) -> Array | None:
     """Return the gradient of `f`, which numba has compiled; None where that takes more than this.
 
-    More is another x than one array of float64, steps that differ, a formula of the caller's own,
-    an f that is new, work that an interrupt would have to wait for or that workers would save time
-    on, and words for a wrong argument.
+    More is another x than one array of float64 that is writable and has 1 to `PIECE` entries, steps
+    that differ, a formula of the caller's own, an f that is new, work that an interrupt would have
+    to wait for or that workers would save time on, and words for a wrong argument.
     """
     formula = STENCILS.get(stencil) if isinstance(stencil, str) else None
     step = BOOK_STEP if h is None else h

@@ -39,6 +39,7 @@ class Driver:
     def __init__(self, f: Callable[..., Any]) -> None:
         self.f, self.pace = f, math.inf
 
+        # Here, not when it is first called: threads would each compile one.
         @jit_around
         def loop(  # type: ignore[no-untyped-def]
             x, args, flat, start, moves, h, which, counts, weights, centers, value, keep, at, out
