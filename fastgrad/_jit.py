@@ -5,10 +5,15 @@ Kernels are decorated with `jit`, and what is called in kernels alone with `inne
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import numba
 
 # nogil: blocks run side by side on threads.
-# cache: compiled once a machine, not once a process.
+# cache: compiled once a machine, not once a process, where there is a folder to keep it.
 # contract: a*b + c may become one fused instruction. Nothing that reorders a sum is allowed,
 #   so that a row's bits do not depend on the block it was computed in, and (x + h) - x stays.
 # error_model numpy: x/0 is inf, as in the reference; the test for it would stop vectorisation.
@@ -20,7 +25,28 @@ OPTIONS = {
     "no_cfunc_wrapper": True,
 }
 
-jit = numba.njit(cache=True, **OPTIONS)
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Return the function compiled, from the cache if there is a folder to keep it in."""
+    try:
+        return numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:
+        # numba looked for a folder that it may write to: NUMBA_CACHE_DIR, __pycache__, the
+        # user's cache.
+        _warn_uncached()
+        return numba.njit(**OPTIONS)(function)
+
+
+@functools.cache
+def _warn_uncached() -> None:
+    warnings.warn(
+        "compiled code cannot be kept: neither fastgrad's folder nor the user's cache can be "
+        "written to, and each process compiles anew; set the environment variable NUMBA_CACHE_DIR "
+        "to a folder that can",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
 
 inner = numba.njit(**OPTIONS)
 
