@@ -1,0 +1,213 @@
+"""The book's convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
+
+from fastgrad._parallel import threads
+from fastgrad._typing import Array, Floats, Gradients, Integers
+from fastgrad.functions import softmax
+from fastgrad.networks._dense import Layers, backprop, inputs_and_scores
+from fastgrad.networks._forward import ForwardPass
+from fastgrad.networks._kernels import pooled_moves_kernel
+from fastgrad.networks._model import Model, check_sizes
+from fastgrad.networks.network import by_name, dense_gradient
+
+BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
+"""The book's convolution."""
+
+
+class SimpleConvNet(Model):
+    """Convolution, ReLU, max pooling of 2x2, and two dense layers with a ReLU between them.
+
+    The class of *Deep Learning from Scratch*, section 7.5, with the softmax and the cross entropy
+    as its loss.
+
+    Parameters
+    ----------
+    input_dim : (int, int, int), default (1, 28, 28)
+        Channels, rows and columns of an image.
+    conv_param : dict, optional
+        "filter_num", "filter_size", "pad" and "stride"; the book's are 30, 5, 0 and 1.
+    hidden_size, output_size : int, default 100 and 10
+        Numbers of hidden units and of classes.
+    weight_init_std : float, default 0.01
+        Standard deviation of the initial weights; biases start at 0.
+    rng : numpy.random.Generator, optional
+        Where the weights are drawn from, W1 first. Without it, NumPy's global generator.
+
+    Attributes
+    ----------
+    params : dict of ndarray
+        float64 arrays "W1" (filters, channels, rows, columns), "b1", and "W2", "b2", "W3", "b3" of
+        the dense layers.
+
+    Notes
+    -----
+    A filter's weight moves one channel of the convolution, so that its two losses cost the way
+    from that channel on. The dense layers are read from curves, see `fastgrad.networks`.
+
+    Examples
+    --------
+    >>> conv = {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}
+    >>> net = SimpleConvNet((1, 6, 6), conv, 4, 3, 0.5, rng=np.random.default_rng(0))
+    >>> x, t = np.random.default_rng(1).random((5, 1, 6, 6)), np.array([0, 1, 2, 0, 1])
+    >>> numerical, backprop = net.numerical_gradient(x, t), net.gradient(x, t)
+    >>> all(np.allclose(numerical[name], backprop[name], atol=1e-6) for name in net.params)
+    True
+    """
+
+    _together = 100
+
+    def __init__(
+        self,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        conv_param: Mapping[str, int] | None = None,
+        hidden_size: int = 100,
+        output_size: int = 10,
+        weight_init_std: float = 0.01,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        conv = BOOK if conv_param is None else dict(conv_param)
+        if conv.keys() != BOOK.keys():
+            raise ValueError(f"conv_param must have {', '.join(BOOK)}; got {', '.join(conv)}")
+        channels, rows, columns = input_dim
+        filters, size, self.pad, self.stride = (conv[name] for name in BOOK)
+        check_sizes(filter_num=filters, filter_size=size, stride=self.stride, pad=self.pad + 1)
+        check_sizes(hidden_size=hidden_size, output_size=output_size, channels=channels)
+        self._image = channels, rows, columns
+        pooled = [((n - size + 2 * self.pad) // self.stride + 1) // 2 for n in (rows, columns)]
+        if min(pooled) < 1:
+            raise ValueError(f"input_dim {input_dim} is too small for filters of {size}x{size}")
+        draw = np.random.standard_normal if rng is None else rng.standard_normal
+        features = filters * pooled[0] * pooled[1]
+        self.params = {
+            "W1": weight_init_std * draw((filters, channels, size, size)),
+            "b1": np.zeros(filters),
+            "W2": weight_init_std * draw((features, hidden_size)),
+            "b2": np.zeros(hidden_size),
+            "W3": weight_init_std * draw((hidden_size, output_size)),
+            "b3": np.zeros(output_size),
+        }
+
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
+        """Return the gradient of the loss by the book's backprop.
+
+        Takes the batch as `loss` does, returns arrays like `numerical_gradient`. Like the book's,
+        it leaves out the 1e-7 of the loss.
+        """
+        x, t = self._check_batch(x, t)
+        patches = self._patches(x)
+        a = self._convolution(patches)
+        windows, features = pool(a)
+        dense, d = backprop(self._dense(), "relu", features.reshape(len(x), -1), t)
+        d = np.dot(d, self.params["W2"].T).reshape(features.shape) * (features > 0)
+        first = np.argmax(windows, axis=-1)[..., np.newaxis] == np.arange(4)  # of each window
+        da = np.zeros_like(a)
+        whole = da[:, :, : 2 * d.shape[2], : 2 * d.shape[3]]
+        whole[:] = unpool(first * d[..., np.newaxis])
+        grads = {"W1": np.tensordot(da, patches, ([0, 2, 3], [0, 2, 3]))}
+        return {**grads, "b1": da.sum(axis=(0, 2, 3)), **renamed(dense)}
+
+    def _dense(self) -> Layers:
+        return [(self.params[f"W{k}"], self.params[f"b{k}"]) for k in (2, 3)]
+
+    def _patches(self, x: Array) -> Floats:
+        """Return a view (N, channels, rows, columns, size, size): what each output sees."""
+        around = [(0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)]
+        windows = sliding_window_view(
+            np.pad(np.asarray(x, float), around), self.params["W1"].shape[2:], axis=(2, 3)
+        )
+        return windows[:, :, :: self.stride, :: self.stride]
+
+    def _convolution(self, patches: Floats) -> Floats:
+        """Return the pre-activations (N, filters, rows, columns)."""
+        a = np.tensordot(patches, self.params["W1"], ([1, 4, 5], [1, 2, 3])) + self.params["b1"]
+        return np.ascontiguousarray(a.transpose(0, 3, 1, 2))
+
+    def _probabilities(self, x: Array) -> Floats:
+        features = pool(self._convolution(self._patches(x)))[1].reshape(len(x), -1)
+        return softmax(inputs_and_scores(self._dense(), "relu", features)[1])
+
+    def _incremental(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
+        patches = self._patches(x)
+        a = self._convolution(patches)
+        features = pool(a)[1].reshape(len(x), len(self.params["b1"]), -1)
+        dense = dense_gradient(self._dense(), "relu", features.reshape(len(x), -1), t, h, workers)
+        with np.errstate(all="ignore"):
+            forward = ForwardPass(self._dense(), "relu", features.reshape(len(x), -1), t)
+
+        def of_filter(f: int) -> tuple[Floats, float]:
+            with np.errstate(all="ignore"):
+                return filter_gradient(forward, patches, a[:, f], features[:, f], f, h)
+
+        W, b = zip(*threads.run(of_filter, range(a.shape[1]), workers), strict=True)
+        return {"W1": np.array(W), "b1": np.array(b), **renamed(dense)}
+
+    def _check_inputs(self, x: ArrayLike) -> Array:
+        x = np.asarray(x)
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"x must hold real numbers, got dtype {x.dtype}; pass x.astype(float)")
+        if x.ndim not in (3, 4) or x.shape[-3:] != self._image:
+            raise ValueError(
+                f"x must have shape (N, {', '.join(map(str, self._image))}), or that of one image, "
+                f"got {x.shape}; load_mnist(flatten=False) gives such images"
+            )
+        x = x[np.newaxis] if x.ndim == 3 else x
+        if not len(x):
+            raise ValueError("x must hold at least one sample, got an empty batch")
+        return x
+
+
+def filter_gradient(
+    forward: ForwardPass, patches: Floats, a: Floats, features: Floats, f: int, h: float
+) -> tuple[Floats, float]:
+    """Return the central differences for the weights and the bias of filter `f`.
+
+    Its weight moves one channel, `a` (N, rows, columns), by ±h times what it is multiplied with,
+    and so the channel's `features` behind the pooling.
+    """
+    N, mine = features.shape
+    W = np.ascontiguousarray(forward.layers[0][0][f * mine : (f + 1) * mine], float)
+    moves, samples = np.empty((N, mine)), np.arange(N)
+
+    def difference(inputs: Floats) -> float:
+        rises = []
+        for d in (h, -h):
+            pooled_moves_kernel(a, inputs, d, features, moves)
+            rises.append(forward.rises(0, samples, moves @ W))
+        return float((rises[0] - rises[1]).sum() / (2 * h * N))
+
+    _, channels, _, _, rows, columns = patches.shape
+    found = np.empty((channels, rows, columns))
+    for c, i, j in np.ndindex(found.shape):
+        found[c, i, j] = difference(patches[:, c, :, :, i, j])
+    return found, difference(np.broadcast_to(1.0, a.shape))
+
+
+def pool(a: Floats) -> tuple[Floats, Floats]:
+    """Return windows of 2x2 (N, filters, rows, columns, 4), and their largest, but at least 0."""
+    N, filters, rows, columns = a.shape
+    whole = a[:, :, : rows // 2 * 2, : columns // 2 * 2]
+    windows = whole.reshape(N, filters, rows // 2, 2, columns // 2, 2).transpose(0, 1, 2, 4, 3, 5)
+    windows = windows.reshape(N, filters, rows // 2, columns // 2, 4)
+    return windows, np.maximum(windows.max(axis=-1), 0)
+
+
+def unpool(windows: Floats) -> Floats:
+    """Return the inverse of `pool`'s windows, (N, filters, 2 rows, 2 columns)."""
+    N, filters, rows, columns, _ = windows.shape
+    pairs = windows.reshape(N, filters, rows, columns, 2, 2).transpose(0, 1, 2, 4, 3, 5)
+    return pairs.reshape(N, filters, 2 * rows, 2 * columns)
+
+
+def renamed(dense: list[tuple[Floats, Floats]]) -> Gradients:
+    """Return the gradients of the dense layers, whose names begin at W2."""
+    found: dict[str, Any] = by_name([(np.empty(0), np.empty(0)), *dense])
+    return {name: array for name, array in found.items() if name[1:] != "1"}
