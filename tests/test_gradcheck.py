@@ -4,10 +4,13 @@ import doctest
 import math
 import pickle
 import re
+import warnings
 from collections import Counter
 
+import book_nets
 import numba
 import numpy as np
+import planted
 import pytest
 from functions_of_x import never
 from right_gradients import FAMILIES, least_squares_at_its_minimum, right
@@ -16,21 +19,19 @@ from tolerances import rounding
 from fastgrad import (
     STENCILS,
     GradientMismatch,
-    agreement,
     assert_gradient,
-    check_gradient,
-    check_report,
-    diagnosis,
-    gradcheck,
     numerical_gradient,
 )
+from fastgrad._checking import check_gradient as checking
+from fastgrad._checking import report
+from fastgrad._checking.check_gradient import check_gradient, compare
 
-# The closer looks of one array: noise 35, and three entries by 14 at most, with the central
-# difference; the change of a fourth; and the value at x.
-LOOKS = 35 + 3 * 14 + 2 + 1
+# The closer looks of one array: whether f is random 3, noise 30, and eight entries by 2 at each of
+# 13 steps; whether 64 entries lie at kinks, 12 each.
+LOOKS = 3 + 30 + 8 * 26 + 64 * 12
 
 
-@pytest.mark.parametrize("module", [agreement, check_report, diagnosis, gradcheck])
+@pytest.mark.parametrize("module", [checking, report])
 def test_the_doctests_hold(module):
     failed, attempted = doctest.testmod(module)
     assert (failed, attempted > 0) == (0, True)
@@ -97,10 +98,8 @@ def test_a_planted_fault_is_found_and_named(unit, fault, stencil):
     W, b = report.arrays["x['W']"], report.arrays["x['b']"]
     assert (W.passed, b.passed, report.passed) == (False, True, False)
     assert W.kind == kind
-    W_line, *_, common = report.diagnosis.splitlines()
-    assert W_line.startswith("x['W']: ")
+    assert report.diagnosis.startswith("x['W']: ")
     assert re.search(words, W.diagnosis)
-    assert common == "only x['W'] fails, what it shares with the others is right"
 
 
 # Of strongly curved functions: 3 e^(3W) is moved by h = 1e-3 through 0.15 % of itself, 400 W^3 near
@@ -160,75 +159,93 @@ def relu(x):
     return float(np.sum(np.maximum(x, 0)))
 
 
-@pytest.mark.parametrize("distance", [0.0, 3e-6, 2e-5, 6e-5, 9e-5])
-@pytest.mark.parametrize("side", [1, -1])
-@pytest.mark.parametrize("stencil", ["central", "forward"])
-def test_a_kink_is_named(distance, side, stencil):
-    x = np.array([1.0, side * distance, -2.0])
-    if stencil == "forward" and x[1] > 0:
-        x[1] *= -1  # the formula looks to the right only
-    report = check_gradient(relu, x, lambda x: (x > 0).astype(float), stencil=stencil)
+@pytest.mark.parametrize("stencil", STENCILS)
+@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+def test_a_kink_at_x_is_named(stencil, slope):
+    x = np.array([1.0, 0.0, -2.0])
+    report = check_gradient(relu, x, np.array([1.0, slope, 0.0]), stencil=stencil)
+    # Formulas that look to one side see the slope there.
+    if report.passed:
+        assert (stencil, slope) in {("forward", 1.0), ("backward", 0.0)}
+        return
     assert report.arrays["x"].kind == "kink"
     assert report.arrays["x"].wrong.tolist() == [False, True, False]
-    moves = np.array([0, -1e-4, 0]), np.array([0, 1e-4, 0])
-    below, above = (abs(relu(x + move) - relu(x)) / 1e-4 for move in moves)
-    assert f"slope is {below:.3g} on one side and {above:.3g} on the other" in report.diagnosis
+    assert "slope is 0 below and 1 above" in report.diagnosis
+
+
+@pytest.mark.parametrize("distance", [3e-7, 3e-6, 2e-5, 6e-5, 9e-5])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("stencil", STENCILS)
+def test_a_kink_beside_x_is_no_fault_and_hides_none(distance, side, stencil):
+    x = np.array([1.0, side * distance, -2.0])
+    right = (x > 0).astype(float)
+    assert check_gradient(relu, x, right, stencil=stencil).passed
+    wrong = right + np.array([0, 0.01 * side, 0])
+    report = check_gradient(relu, x, wrong, stencil=stencil)
+    assert report.arrays["x"].wrong.tolist() == [False, True, False]
 
 
 def test_a_wrong_gradient_at_a_kink_is_not_excused():
     x = np.array([1.0, 0.0, -2.0])
     assert check_gradient(relu, x, np.array([1.0, 7.0, 0.0])).arrays["x"].kind == "single entry"
     assert check_gradient(relu, x, np.array([-1.0, -0.5, 0.0])).arrays["x"].kind == "wrong sign"
+    # Among others that do lie at kinks.
+    given = np.ones(30)
+    given[3] = 2
+    report = check_gradient(lambda x: np.sum(np.abs(x)), np.zeros(30), given)
+    assert report.arrays["x"].kind == "single entry"
+    assert "29 others lie at kinks" in report.diagnosis
+    # By a part in a thousand.
+    report = check_gradient(relu, x, np.array([1.0, 1.001, 0.0]))
+    assert report.arrays["x"].kind == "single entry"
 
 
 def exponentials(x):
     return float(np.sum(np.exp(3 * x)))
 
 
-def exponentials_in_float32(x):
-    return np.sum(np.exp(3 * x.astype(np.float32)))
-
-
 X = np.array([0.3, 1.0, -0.8])
-GRADIENT = 3 * np.exp(3 * X)
 
 
-@pytest.mark.parametrize(
-    ("f", "h", "kind", "words"),
-    [
-        (exponentials, 1e-13, "rounding noise", "h is too small: take"),
-        (exponentials_in_float32, 1e-4, "float32 precision", "compute in float64"),
-    ],
-)
-def test_a_bad_step_is_named_though_the_gradient_is_right(f, h, kind, words):
-    report = check_gradient(f, X, GRADIENT, h=h)
-    assert report.arrays["x"].kind == kind
-    assert words in report.diagnosis
-    assert not report.passed
+# f, its derivative, and a step that is no good; what the report says of it.
+BAD_STEPS = {
+    "far too small": (lambda x: np.exp(3 * x), lambda x: 3 * np.exp(3 * x), 1e-13, "noise"),
+    "float32 within": (
+        lambda x: np.exp(3 * x.astype(np.float32)), lambda x: 3 * np.exp(3 * x), 1e-5, "noise"
+    ),
+    "periods": (lambda x: np.sin(40 * x), lambda x: 40 * np.cos(40 * x), 0.5, "truncation"),
+    "many": (lambda x: np.sin(1e6 * x), lambda x: 1e6 * np.cos(1e6 * x), 1e-4, "truncation"),
+    "curved": (lambda x: np.sin(900 * x), lambda x: 900 * np.cos(900 * x), 1e-4, "truncation"),
+    "whole periods": (
+        lambda x: np.sin(2e4 * np.pi * x), lambda x: 2e4 * np.pi * np.cos(2e4 * np.pi * x), 1e-4,
+        "truncation",
+    ),
+}  # fmt: skip
 
 
-def test_a_step_of_many_periods_is_named_though_the_gradient_is_right():
-    report = check_gradient(lambda x: np.sum(np.sin(40 * x)), X, 40 * np.cos(40 * X), h=0.5)
-    assert report.arrays["x"].kind == "truncation"
-    assert "h is too large" in report.diagnosis
-    assert not report.passed
+@pytest.mark.parametrize("case", BAD_STEPS)
+def test_a_bad_step_is_told_and_does_not_decide(case):
+    f, slope, h, kind = BAD_STEPS[case]
 
+    def total(x):
+        return float(np.sum(f(x)))
 
-def test_the_step_that_noise_advises_is_good_enough():
-    report = check_gradient(exponentials, X, GRADIENT, h=1e-13)
-    advised = float(report.diagnosis.split("take ")[1])
-    assert check_gradient(exponentials, X, GRADIENT, h=advised).passed
-
-
-def test_differences_that_vanish_with_the_step_pass_and_are_told():
-    x = np.linspace(-1, 1, 9)
-    report = check_gradient(lambda x: np.sum(np.sin(900 * x)), x, lambda x: 900 * np.cos(900 * x))
+    report = check_gradient(total, X, slope(X), h=h)
     assert report.passed
-    assert report.arrays["x"].kind == "truncation"
-    assert "the gradient is right" in report.diagnosis
-    # The central difference is sin(kh)/(kh) of the derivative.
-    expected = 1 - math.sin(0.09) / 0.09
-    assert report.arrays["x"].largest_relative == pytest.approx(expected, rel=1e-6)
+    assert report.arrays["x"].kind.endswith(kind)
+    wrong = slope(X) * [1, 1.001 if case != "float32 within" else 1.01, 1]
+    report = check_gradient(total, X, wrong, h=h)
+    assert report.arrays["x"].wrong.tolist() == [False, True, False]
+    assert "finer" not in report.diagnosis
+
+
+def test_a_step_too_large_and_a_finer_one_that_agrees_are_told():
+    x = np.array([0.7])
+    report = check_gradient(lambda x: np.sin(1e6 * x[0]), x, 1e6 * np.cos(1e6 * x))
+    before, after = (float(part) for part in re.findall(r"(\S+) with h", report.diagnosis))
+    assert before > 1e5
+    assert after < 1
+    assert "too large" in report.diagnosis
 
 
 def test_faults_do_not_hide_behind_truncation():
@@ -239,6 +256,41 @@ def test_faults_do_not_hide_behind_truncation():
     assert report.arrays["x"].wrong.tolist() == [False] * 4 + [True] + [False] * 4
 
 
+def test_truncation_that_passes_does_not_spare_a_small_fault():
+    # Forward differences are off by h / 2, 8e-6: 12 times less than the fault.
+    x = np.linspace(0, 0.1, 30)
+    given = np.exp(x)
+    given[7] *= 1 + 1e-4
+    report = check_gradient(lambda x: np.sum(np.exp(x)), x, given, h=1.6e-5, stencil="forward")
+    assert np.flatnonzero(report.arrays["x"].wrong).tolist() == [7]
+
+
+def test_the_default_step_is_the_book_s_also_beyond_ten():
+    x = {"far": np.array([1e3, -5e6]), "near": np.array([0.5])}
+    report = check_gradient(
+        lambda p: p["far"].sum() + p["near"].sum(), x, {k: 1 + 0 * x[k] for k in x}
+    )
+    assert "h = 0.0001: passed" in str(report)
+
+
+def test_f_gets_what_the_engine_gives_and_x_may_be_read_only():
+    kinds = set()
+
+    def f(p):
+        kinds.add((type(p["a"]), p["b"].flags.writeable))
+        return p["a"] * p["b"][0] + p["b"].sum()
+
+    b = np.array([2.0, 3.0])
+    b.flags.writeable = False
+    right = {"a": 2.0, "b": np.array([6.0, 1.0])}
+    assert check_gradient(f, {"a": 5.0, "b": b}, right).passed
+    wrong = {"a": 1.0, "b": np.array([5.0, 0.0])}
+    assert not check_gradient(f, {"a": 5.0, "b": b}, wrong).passed
+    # Where f does not change with a coordinate, it does not read x from outside.
+    assert not check_gradient(lambda b: b[0], b, np.array([1.0, 1.0])).passed
+    assert kinds == {(float, True)}
+
+
 def test_a_value_that_drowns_the_gradient_is_told():
     x = np.ones(3)
     report = check_gradient(lambda x: 1e16 + np.sum(x), x, np.ones(3))
@@ -246,9 +298,164 @@ def test_a_value_that_drowns_the_gradient_is_told():
     assert "sees nothing" in str(report)
 
 
-def test_a_thousand_right_gradients_pass():
+@pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_f_that_is_rounding_alone_passes(count):
+    def f(x):
+        return np.cos(x[0]) ** 2 + np.sin(x[0]) ** 2 - 1
+
+    points = np.random.default_rng(0).uniform(-10, 10, count)
+    reports = [check_gradient(f, np.array([x]), np.zeros(1)) for x in points]
+    assert sum(report.passed for report in reports) == count
+    assert not check_gradient(f, np.array([0.3]), np.array([1e-3])).passed
+
+
+def test_x_on_a_coarse_grid_is_no_noise():
+    x = np.array([1.7e9 + 0.3])
+    report = check_gradient(lambda x: np.sin(x[0] - 1.7e9), x, np.cos(x - 1.7e9))
+    assert report.passed
+    assert "float32" not in str(report)
+    assert not check_gradient(lambda x: np.sin(x[0] - 1.7e9), x, 1.001 * np.cos(x - 1.7e9)).passed
+
+
+def test_a_random_f_is_called_random(rng):
+    weights = rng.standard_normal(40)
+
+    def dropout(x):
+        return np.sum(weights * x * (rng.random(40) > 0.5))
+
+    report = check_gradient(dropout, np.ones(40), 0.5 * weights)
+    assert report.arrays["x"].kind == "random"
+    assert not report.passed
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e-30, 1e200])
+def test_tiny_and_huge_gradients_raise_no_warning(size):
+    x = np.array([0.3, 0.7])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for factor in (1, 1.01, -1, 0):
+            given = factor * size * np.cos(x)
+            report = check_gradient(lambda x: size * np.sum(np.sin(x)), x, given)
+            assert report.passed == (factor == 1)
+            assert str(report)
+
+
+@pytest.mark.parametrize("share", [1e-6, 9e-6])
+def test_a_part_in_1e5_passes_and_rtol_0_asks_for_all(share):
+    x = np.linspace(0.1, 1, 20)
+    given = 3 * np.exp(3 * x) * (1 + share * np.cos(np.arange(20.0)))
+    report = check_gradient(exponentials, x, given)
+    assert report.passed
+    agreed = -np.log10(np.linalg.norm(given - 3 * np.exp(3 * x)) / np.linalg.norm(given))
+    assert report.arrays["x"].digits == pytest.approx(agreed, abs=0.1)
+    assert not check_gradient(exponentials, x, given, rtol=0).passed
+    assert check_gradient(exponentials, x, 3 * np.exp(3 * x), rtol=0).passed
+
+
+def test_small_differences_are_called_that_and_the_digits_told(rng):
+    x = rng.uniform(-1, 1, 40)
+    given = 3 * np.exp(3 * x) * (1 + 1e-3 * rng.standard_normal(40))
+    report = check_gradient(exponentials, x, given)
+    assert report.arrays["x"].kind == "small differences"
+    assert not report.passed
+    assert f"{report.arrays['x'].digits:.1f} digits" in report.diagnosis
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_tolerance_fits_the_precision_of_x_and_of_what_f_returns(dtype):
+    x = np.linspace(0.5, 1.5, 6)
+    eps = float(np.finfo(dtype).eps)
+
+    def f(x):
+        return dtype(np.sum(np.sin(x.astype(dtype))))
+
+    for given in (x, x.astype(dtype)):
+        report = check_gradient(f, given, np.cos(given), h=eps ** (1 / 3))
+        assert report.passed
+        assert report.arrays["x"].rtol == pytest.approx(eps**0.5)
+        assert check_gradient(f, given, -np.cos(given), h=eps ** (1 / 3)).arrays["x"].wrong.any()
+
+
+NETS = {
+    "two-layer": (book_nets.two_layer, {}),
+    "multi-layer": (book_nets.multi_layer, {}),
+    "weight decay": (book_nets.multi_layer, {"decay": 0.1}),
+    "batch normalization": (book_nets.multi_layer, {"batch_norm": True}),
+    "convolutional": (book_nets.convolutional, {}),
+}
+
+
+def pictures(rng, samples=5, side=8):
+    """Return smooth pictures with dark borders, as of digits, and classes."""
+    rows = np.arange(side)
+    middle = rng.uniform(2, side - 3, (samples, 2, 3, 1))
+    blobs = np.exp(-((rows - middle) ** 2) / 3)
+    x = np.einsum("nki,nkj->nij", blobs[:, 0], blobs[:, 1])
+    return np.where(x > 0.1, np.minimum(x, 1), 0), rng.integers(0, 10, samples)
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(100), marks=pytest.mark.slow)])
+def test_the_book_s_networks_pass_but_at_kinks_which_are_named(net, seeds):
+    make, options = NETS[net]
+    failed = Counter()
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        x, t = pictures(rng)
+        x = x[:, np.newaxis] if net == "convolutional" else x.reshape(len(x), -1)
+        params, loss, gradient = make(rng, x, t, **options)
+        report = check_gradient(loss, params, gradient)
+        failed.update(array.kind for array in report.arrays.values() if not array.passed)
+    # Where a picture is dark, a filter returns its bias, 0: at the kink of ReLU.
+    assert set(failed) <= {"kink"}
+    if net == "two-layer":
+        assert not failed
+
+
+def test_compare_takes_the_numerical_gradient_from_elsewhere(unit):
+    f, p, gradient = unit
+    steps = []
+
+    def numerical(h):
+        steps.append(h)
+        return numerical_gradient(f, p, h)
+
+    options = {"h": 1e-4, "title": "backprop", "name": "params"}
+    report = compare(f, p, gradient(p), numerical, **options)
+    assert report.passed
+    assert (steps, list(report.arrays)) == ([1e-4], ["params['W']", "params['b']"])
+    wrong = {name: -array for name, array in gradient(p).items()}
+    report = compare(lambda _: f(p), p, wrong, numerical, **options)
+    assert [array.kind for array in report.arrays.values()] == ["wrong sign"] * 2
+    assert report.arrays["params['W']"].where_absolute.startswith("params['W'][")
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(91), pytest.param(range(91, 1360), marks=pytest.mark.slow)]
+)
+def test_planted_faults_are_found_and_what_is_named_is_what_was_planted(seeds):
+    faults = Counter()
+    for seed in seeds:
+        case = planted.case(seed)
+        if case is None:
+            continue
+        f, p, given, name, fault = case
+        array = check_gradient(f, p, given).arrays[f"x['{name}']"]
+        assert (seed, fault, array.passed) == (seed, fault, False)
+        faults[fault, array.kind in planted.KINDS[fault]] += 1
+        assert array.kind in planted.KINDS[fault] | {"wrong derivative", "few entries"}, seed
+    assert sum(faults.values()) > 0.9 * len(seeds)
+    # What cannot be undone, at a kink of f as well, is not named; it is rare.
+    named = sum(count for (_, right), count in faults.items() if right)
+    assert named > 0.97 * sum(faults.values())
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(360), pytest.param(range(360, 1000), marks=pytest.mark.slow)]
+)
+def test_a_thousand_right_gradients_pass(seeds):
     failed = []
-    for seed in range(1000):
+    for seed in seeds:
         f, x, gradient, h = right(seed)
         if not check_gradient(f, x, gradient, h=h).passed:
             failed.append(seed)
@@ -327,13 +534,17 @@ def test_the_report_prints_as_a_table(unit):
     assert "x['b']" in repr(report.arrays["x['b']"])
 
 
-def test_tolerances_that_are_given_decide_alone():
+def test_an_absolute_tolerance_decides_alone():
     x = np.array([1.0, 2.0])
     truncated = numerical_gradient(exponentials, x)  # off by (3 h)**2 / 6 = 1.5e-8
-    assert not check_gradient(exponentials, x, lambda x: 3 * np.exp(3 * x), rtol=1e-9).passed
-    assert check_gradient(exponentials, x, lambda x: 3 * np.exp(3 * x), rtol=2e-8, atol=0).passed
+    right = 3 * np.exp(3 * x)
+    assert not check_gradient(exponentials, x, right, rtol=1e-9, atol=0).passed
+    assert check_gradient(exponentials, x, right, rtol=2e-8, atol=0).passed
     assert check_gradient(exponentials, x, truncated, rtol=0, atol=0).passed
     assert check_gradient(exponentials, x, np.zeros(2), atol=1e4).passed
+    # A relative one leaves what truncation and rounding make.
+    assert check_gradient(exponentials, x, right, rtol=1e-9).passed
+    assert not check_gradient(exponentials, x, right * (1 + 1e-7), rtol=1e-9).passed
 
 
 @pytest.mark.parametrize("stencil", STENCILS)
@@ -356,9 +567,9 @@ def test_nothing_outside_the_bounds_is_evaluated(stencil, dtype):
     assert check_gradient(f, x, one, **options).arrays["x"].kind == "single entry"
     # Rounding and truncation are looked at beside the bounds, too.
     if dtype is float:
-        noisy = check_gradient(f, x, right, h=1e-12, **options)
-        assert noisy.arrays["x"].kind == "rounding noise"
+        assert check_gradient(f, x, right, h=1e-12, **options).passed
         assert check_gradient(f, x, right, h=0.1, **options).passed
+        assert not check_gradient(f, x, right * [1, 1, 1, 1, 1.001, 1], h=0.1, **options).passed
 
 
 def test_a_batched_f(capsys):
@@ -372,17 +583,17 @@ def test_a_batched_f(capsys):
     options = {"args": (2.0,), "batched": True}
     report = check_gradient(f, x, lambda x, a: a * np.exp(x), **options)
     assert report.passed
-    assert sum(sizes) == 2 * 30 + 1
+    assert sum(sizes) == 2 * 30 + 3
     plain = check_gradient(lambda x: np.sum(2 * np.exp(x)), x, 2 * np.exp(x))
     numerical = report.arrays["x"].numerical, plain.arrays["x"].numerical
     np.testing.assert_allclose(*numerical, rtol=0, atol=rounding("central", float, 80, 1e-4))
     wrong = check_gradient(f, x, lambda x, a: np.exp(x), progress=True, **options)
     assert wrong.arrays["x"].kind == "constant factor"
-    assert "30/30" in capsys.readouterr().err
+    assert "61/61" in capsys.readouterr().err
     with pytest.raises(TypeError, match=r"for each of the .* points"):
         check_gradient(lambda points: points.sum(), x, x, batched=True)
     assert_gradient(f, x, 2 * np.exp(x), bounds=(-1, 1), progress=True, **options)
-    assert "30/30" in capsys.readouterr().err
+    assert "61/61" in capsys.readouterr().err
 
 
 def counting(f):
@@ -399,13 +610,13 @@ def test_what_a_check_costs():
     x = np.linspace(-1, 1, 200)
     f, calls = counting(lambda x: np.sum(np.sin(3 * x)))
     assert check_gradient(f, x, lambda x: 3 * np.cos(3 * x)).passed
-    assert len(calls) == 2 * 200 + 1
+    assert len(calls) == 2 * 200 + 3
     f, calls = counting(lambda x: np.sum(np.sin(3 * x)))
     assert not check_gradient(f, x, lambda x: np.cos(3 * x)).passed
-    assert 401 < len(calls) <= 400 + LOOKS
+    assert 403 < len(calls) <= 403 + LOOKS
     f, calls = counting(lambda x: np.sum(np.sin(900 * x)))
     assert check_gradient(f, x, lambda x: 900 * np.cos(900 * x)).passed
-    assert 801 < len(calls) <= 800 + LOOKS
+    assert 803 < len(calls) <= 4 * 403 + LOOKS
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
@@ -547,7 +758,7 @@ def test_a_gradient_that_does_not_fit_is_refused_before_f_is_evaluated(x, gradie
         ({"stencil": "complex"}, ValueError, "stencil must be one of .*, six-point or"),
         ({"bounds": (2, 3)}, ValueError, "within its bounds"),
         ({"bounds": 1}, ValueError, "bounds must be a pair"),
-        ({"x": {"a": np.ones(3)}, "batched": True}, TypeError, "one array where batched=True"),
+        ({"x": {"a": np.ones(3)}, "batched": True}, TypeError, "one array with batched=True"),
         ({"args": 1}, TypeError, "args must be a tuple"),
         ({"workers": 0}, ValueError, "workers must not be 0"),
         ({"backend": "magic"}, ValueError, "backend must be one of"),

@@ -1,0 +1,1 @@
+"""Compares a gradient with the numerical one and explains the differences."""

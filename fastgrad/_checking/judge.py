@@ -1,0 +1,200 @@
+"""Which entries of a gradient are wrong.
+
+An entry passes where it differs from the numerical one by no more than a part in 1e5, or than what
+the rounding of f makes of 0 at that step: ``2 eps |f| sum|weights| / h``. The others are looked at:
+the noise of f is measured, and where the numerical gradient moves with the step, its limit counts.
+What still differs is wrong, but for differences that are spread thinly over the whole gradient, in
+proportion to it, as of a small constant that the gradient leaves out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastgrad._checking.look import NOISE, Limit, Line, Problem, flat, settle
+from fastgrad._evaluation.values import precision
+from fastgrad._typing import Floats, Integers
+
+RTOL = 1e-5
+"""A part in so many passes."""
+
+LOOKED, KINKS = 16, 64
+"""Entries that are looked at one by one, of more the whole gradient is taken anew; and so many of
+the worst that may lie at kinks."""
+
+THIN, SPREAD = 3e-4, 16
+"""Differences as of a term left out: below so much of the largest entry, and no further above their
+root mean square."""
+
+
+@dataclass(eq=False)
+class Side:
+    """One array of both gradients, flat, with what is found out about it.
+
+    `rounding` is what rounding and noise of f make of 0, `limit` the numerical gradient, or its
+    limit where that was needed, `sigma` the noise of f where it was measured. `steps` holds the
+    limits of entries that were looked at, `kinks` the slopes below and above, by index; `thin`
+    tells that some passed as differences that are spread thinly.
+    """
+
+    problem: Problem
+    leaf: int
+    gradient: Floats
+    numerical: Floats
+    steps: dict[int, Limit] = field(default_factory=dict)
+    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)
+    sigma: float = 0.0
+    thin: bool = False
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        eps = max(2.0**-52, problem.eps, precision(self.gradient), *problem.parameters.epsilons)
+        self.gradient, self.numerical = flat(self.gradient), flat(self.numerical)
+        self.h = problem.parameters.parts(problem.steps)[self.leaf]
+        self.default = max(RTOL, eps**0.5)
+        self.rtol = self.default if problem.rtol is None else float(problem.rtol)
+        self.rounding = 2 * eps * abs(problem.value) * problem.weight / np.maximum(self.h, eps**0.5)
+        if problem.atol is not None:
+            self.rounding = np.full(len(self.h), float(problem.atol))
+        self.limit = self.numerical.copy()
+        self.wrong = self.excess > 0
+
+    @property
+    def size(self) -> Floats:
+        """The larger of both, each entry."""
+        size: Floats = np.maximum(np.abs(self.gradient), np.abs(self.limit))
+        return size
+
+    @property
+    def excess(self) -> Floats:
+        """By how much each entry differs more than passes."""
+        excess = np.abs(self.gradient - self.limit) - self.rounding - self.rtol * self.size
+        return np.where(np.isfinite(self.gradient) & ~np.isnan(excess), excess, np.inf)
+
+    @property
+    def worst(self) -> Integers:
+        """The wrong entries, the worst first."""
+        order = np.argsort(-self.excess, kind="stable")
+        return order[self.wrong[order]]
+
+    def place(self, i: int) -> str:
+        """Return how the caller would write the coordinate of an entry."""
+        parameters = self.problem.parameters
+        return self.problem.name + parameters.name(parameters.starts[self.leaf] + i)[1:]
+
+    def find(self, i: int, tolerance: float) -> Limit:
+        """Return the limit of the differences of an entry."""
+        h, size, gradient = (float(part[i]) for part in (self.h, self.size, self.gradient))
+        return Line(self.problem, self.leaf, i).limit(h, self.sigma, tolerance, size, gradient)
+
+    def look(self, places: Integers) -> None:
+        """Judge entries one by one."""
+        for i in places.tolist():
+            self.take(i, self.find(i, self.rtol * self.size[i] / 4))
+
+    def take(self, i: int, found: Limit) -> None:
+        """Judge an entry by the limit of its differences."""
+        self.steps[i] = found
+        size = max(abs(self.gradient[i]), abs(found.value))
+        gap = abs(self.gradient[i] - found.value)
+        self.wrong[i] = not (found.settled and gap <= self.rtol * size + 2 * found.error)
+        if found.settled:
+            self.limit[i] = found.value
+
+    def moved(self, i: int) -> bool:
+        """Tell whether the numerical gradient is another one with other steps."""
+        gap = abs(self.numerical[i] - self.steps[i].value)
+        return not 4 * gap <= self.rounding[i] + self.rtol * self.size[i]
+
+
+def judge(side: Side) -> None:
+    """Find out which entries are wrong."""
+    problem = side.problem
+    told = side.wrong.any() and np.isfinite(side.gradient).all() and problem.atol is None
+    if not told or problem.random:
+        return
+    first = int(side.worst[0])
+    side.sigma = Line(problem, side.leaf, first).noise(float(side.h[first]))
+    noise = NOISE * side.sigma * problem.weight / side.h
+    # Where noise would hide a part in a thousand, larger steps may tell.
+    if noise.max() <= 1e-3 * side.size.max():
+        side.rounding = np.maximum(side.rounding, noise)
+        side.wrong = side.excess > 0
+    places = side.worst
+    if not len(places):
+        return
+    few = places[np.unique(np.linspace(0, len(places) - 1, LOOKED // 2).astype(int))]
+    side.look(places if len(places) <= LOOKED else few)
+    if len(places) > LOOKED and any(side.moved(i) for i in few.tolist()):
+        _look_at_all(side, places)
+    for i in side.worst[:KINKS].tolist():
+        line = Line(problem, side.leaf, i)
+        if slopes := line.kink(side.h[i], side.sigma, side.gradient[i]):
+            side.kinks[i] = slopes
+
+
+def _look_at_all(side: Side, places: Integers) -> None:
+    """Take the whole gradient with smaller steps, until few are left, and those one by one."""
+    problem = side.problem
+    if problem.bounds is None:
+        p, offsets = problem.stencil.order, set(problem.stencil.offsets)
+        more = 2 if offsets == {-offset for offset in offsets} else 1
+        # Where noise hides what is to be seen, the steps of those looked at are larger.
+        first = max(1.0, float(np.median([found.step for found in side.steps.values()])))
+        found = settle(
+            lambda scale: problem.scaled(first * scale)[side.leaf][places],
+            (p, p + more, p + 2 * more),
+            NOISE * side.sigma * problem.weight / side.h[places] / first,
+            side.rtol * side.size[places] / 4, side.gradient[places], 4,
+        )  # fmt: skip
+        found = found._replace(step=found.step * first)
+        for i, limit in zip(places.tolist(), zip(*found, strict=True), strict=True):
+            side.take(i, Limit(*limit))
+        # Near a kink these few steps may settle too early.
+        few = side.wrong[places].sum() <= 4 * LOOKED
+        places = places[side.wrong[places] & (few | ~found.settled)]
+    side.look(places)
+
+
+def spare(problem: Problem, sides: list[Side]) -> None:
+    """Let differences pass that are small, in proportion, and spread over the whole gradient.
+
+    They are measured against the root mean square of the others, of their array or of all: a fault
+    of one entry stands out, and a larger one is no small difference.
+    """
+    if problem.rtol is not None or problem.atol is not None or not sides:
+        return
+    share = np.concatenate([_share(side) for side in sides])
+    # Of all others that are small, and seen.
+    small = np.where(share < THIN, share, 0.0) ** 2
+    count = np.count_nonzero(small) - (small > 0)
+    others = np.sqrt(np.maximum(small.sum() - small, 0) / np.maximum(count, 1))
+    spread = problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
+    thin = [side.wrong & part for side, part in zip(sides, spread, strict=True)]
+    for side, part in zip(sides, thin, strict=True):
+        part[list(side.kinks)] = False
+    if any(part.any() for part in thin) and _stay(sides, problem.parameters.parts(np.sqrt(small))):
+        for side, part in zip(sides, thin, strict=True):
+            side.wrong, side.thin = side.wrong & ~part, bool(part.any())
+
+
+def _stay(sides: list[Side], shares: list[Floats]) -> bool:
+    """Tell whether the differences that passed stay with smaller steps, where they are largest."""
+    moved = []
+    for side, share in zip(sides, shares, strict=True):
+        passed = np.where(side.wrong, 0.0, share)
+        if passed.any():
+            i = int(np.argmax(passed))
+            gap = abs(side.numerical[i] - side.gradient[i])
+            moved.append(bool(abs(side.find(i, 0.0).value - side.gradient[i]) < gap / 2))
+    return len(moved) > 2 * sum(moved)
+
+
+def _share(side: Side) -> Floats:
+    """Return the differences beside the largest entry, 0 where rounding may have made them."""
+    difference = np.abs(side.gradient - side.limit)
+    seen = ~(difference <= side.rounding)
+    shares = np.where(seen, difference, 0.0) / side.size.max(initial=0.0)
+    return np.where(np.isfinite(shares), shares, np.where(seen, np.inf, 0.0))
