@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,6 +45,27 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
         if isinstance(error, OSError) and error.filename is None:
             error.filename = os.fspath(path)  # a full disk does not say where it is full
         raise
+
+
+@contextmanager
+def made_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder, with its parents; at the end remove those that were made and are empty.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as above, made_folder(Path(above) / "a" / "b") as folder:
+    ...     folder.is_dir()
+    True
+    """
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # one that is not empty ends it
+            for folder in missing:
+                folder.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastgrad._checking.report import CheckReport
+from fastgrad._derivatives.step_sweep import StepSweep
+from fastgrad._structures import Parameters
 from fastgrad._typing import Array
-from fastgrad.check_report import CheckReport
-from fastgrad.structures import Parameters
-from fastgrad.sweep import StepSweep
 from fastgrad.training import History
 
 if TYPE_CHECKING:

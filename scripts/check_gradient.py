@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 import fastgrad
+from fastgrad._checking.report import CheckReport
 from fastgrad._files import replacing
-from fastgrad.check_report import CheckReport
 from fastgrad.plotting import plot_check
+
+DEFAULT = "(default: %(default)s)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,14 +34,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="exit status: 0 if the gradient is right, 1 if it is not, 2 for a bad option",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--samples", type=int, default=3, help="training images to check it on")
-    add("--hidden-size", type=int, default=50, help="hidden units")
-    add("--step", type=float, default=1e-4, help="h of the central difference")
+    add("--samples", type=int, default=3, help=f"training images to check it on {DEFAULT}")
+    add("--hidden-size", type=int, default=50, help=f"hidden units {DEFAULT}")
+    add("--step", type=float, default=1e-4, help=f"h of the central difference {DEFAULT}")
     add("--seed", type=int, help="seed of the weights")
-    add("--dataset", default="mnist-5k", help="mnist-5k (embedded), mnist or fashion-mnist")
+    add(
+        "--dataset",
+        default="mnist-5k",
+        help=f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}",
+    )
     add("--data-dir", type=Path, help="where the data set's IDX files are already")
     add("--workers", type=int, help="workers at most; -1: one for each core (default: 1)")
     add("--picture", type=Path, help="PNG file for a heat map of the differences")
@@ -58,7 +63,8 @@ def _check(options: argparse.Namespace) -> CheckReport:
         raise ValueError(f"--samples must be at most {len(x)}, got {options.samples}")
     net = fastgrad.TwoLayerNet(x.shape[1], options.hidden_size, 10)
     x, t = x[: options.samples], t[: options.samples]
-    return net.check_gradient(x, t, h=options.step, workers=options.workers)
+    report: CheckReport = net.check_gradient(x, t, h=options.step, workers=options.workers)
+    return report
 
 
 def _draw(report: CheckReport, path: Path) -> None:

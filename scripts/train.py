@@ -1,4 +1,4 @@
-"""Train the book's two-layer network on digits, with gradients by numerical differentiation."""
+"""Train one of the book's networks on digits, with gradients by numerical differentiation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import timeit
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,33 @@ from typing import Any
 import joblib
 import numba
 import numpy as np
-from tqdm import tqdm
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
 
 import fastgrad
-from fastgrad import _processes, reference
-from fastgrad._files import replacing
-from fastgrad.checkpoints import Checkpoint, Checkpoints, newest_first, read
+from fastgrad import reference
+from fastgrad._files import made_folder, replacing
+from fastgrad.networks import MultiLayerNet, SimpleConvNet, TwoLayerNet
 from fastgrad.plotting import plot_accuracy
-from fastgrad.stopping import Stop
-from fastgrad.training import Data, DivergedError, History, train
+from fastgrad.training import (
+    Checkpoint,
+    Checkpoints,
+    DivergedError,
+    History,
+    Stop,
+    newest_first,
+    read,
+    train,
+)
+from fastgrad.training.arguments import Data, Trainable
 
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
 
+ABOUT = ("network", "activation", "dataset", "seed")
+"""Options that a checkpoint keeps beside the arguments of `train`."""
+
+DEFAULT = "(default: %(default)s)"
 
 KEPT = {
     "batch_size": "batch_size",
@@ -40,13 +55,22 @@ KEPT = {
     "step": "h",
     "eval_every": "eval_every",
     "iterations": "iterations",
+    "network": "network",
+    "activation": "activation",
     "dataset": "dataset",
     "seed": "seed",
+    "checkpoint_every": "every",
+    "checkpoint_minutes": "minutes",
 }
 """Options that a resumed run takes from the checkpoint, and their names there.
 
-No path, no address and no backend is among them: a checkpoint may come from anyone.
+No path is among them: a checkpoint may come from anyone.
 """
+
+CONV_FEATURES = 30 * 12 * 12
+"""Inputs of the dense layers of the book's convolutional network."""
+
+MAY_BE_NONE = {"seed", "checkpoint_every", "activation"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -78,40 +102,71 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(str(error))
     except KeyboardInterrupt:
         print(_what_is_left(options), file=sys.stderr)
-        if options.backend in ("processes", "loky"):
-            _processes.end()
         sys.exit(128 + stop.signum)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add = parser.add_argument
+    parser = argparse.ArgumentParser(description=__doc__)
+    _add_network(parser.add_argument)
+    _add_training(parser)
+    _add_files(parser.add_argument)
+    return parser
+
+
+def _add_network(add: Callable[..., object]) -> None:
     add(
-        "--workers",
-        type=int,
-        help="workers at most; -1: one for each core (default: 1, on a cluster all of it)",
+        "--network",
+        choices=["two-layer", "multi-layer", "conv"],
+        help="which network (default: two-layer, or multi-layer with several hidden layers or an "
+        "activation)",
     )
-    add("--backend", help="threads, processes or a joblib backend (default: threads)")
-    add("--scheduler", help="address of a Dask cluster, tcp://host:port, for --backend dask")
+    add(
+        "--hidden-size",
+        type=int,
+        nargs="+",
+        default=[50],
+        metavar="N",
+        help="hidden units of each layer, such as 100 100 100 (default: 50)",
+    )
+    add(
+        "--activation",
+        choices=["relu", "sigmoid", "tanh"],
+        help="of the multi-layer network (default: relu)",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--workers", type=int, help="workers at most; -1: one for each core (default: 1)")
     add(
         "--method",
         default="incremental",
         choices=["incremental", "full", "naive", "backprop"],
-        help="how the gradient is taken",
+        help=f"how the gradient is taken {DEFAULT}",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--iterations", type=int, default=100, help="steps of training")
+    length.add_argument("--iterations", type=int, default=100, help=f"steps of training {DEFAULT}")
     length.add_argument("--epochs", type=int, help="instead: passes over the training images")
-    add("--batch-size", type=int, default=100, help="images in one step")
-    add("--learning-rate", type=float, default=1.0, help="factor on the gradient")
-    add("--hidden-size", type=int, default=50, help="hidden units")
-    add("--step", type=float, default=1e-4, help="h of the central difference")
-    add("--eval-every", type=_eval_every, default=1, help="iterations, or: epoch")
-    add("--dataset", default="mnist-5k", help="mnist-5k (embedded), mnist or fashion-mnist")
-    add("--data-dir", type=Path, help="where the data set's IDX files are already")
+    add("--batch-size", type=int, default=100, help=f"images in one step {DEFAULT}")
+    add("--learning-rate", type=float, default=1.0, help=f"factor on the gradient {DEFAULT}")
+    add("--step", type=float, default=1e-4, help=f"h of the central difference {DEFAULT}")
+    add(
+        "--eval-every",
+        type=_eval_every,
+        default=1,
+        help=f"accuracies after so many iterations, or: epoch {DEFAULT}",
+    )
     add("--seed", type=int, help="seed of weights and batches")
+    add("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_files(add: Callable[..., object]) -> None:
+    add(
+        "--dataset",
+        default="mnist-5k",
+        help=f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}",
+    )
+    add("--data-dir", type=Path, help="where the data set's IDX files are already")
     add(
         "--output-dir",
         type=Path,
@@ -128,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=10.0,
         metavar="M",
-        help="write a checkpoint once M minutes have passed since the last",
+        help=f"write a checkpoint once M minutes have passed since the last {DEFAULT}",
     )
     add(
         "--resume",
@@ -138,8 +193,6 @@ def _parser() -> argparse.ArgumentParser:
         "--iterations may be more than they were",
     )
     add("--show", action="store_true", help="also show the picture in a window")
-    add("--no-progress", action="store_true", help="no progress bar")
-    return parser
 
 
 def _eval_every(text: str) -> int | str:
@@ -148,18 +201,40 @@ def _eval_every(text: str) -> int | str:
 
 def _stored(saved: Checkpoint) -> dict[str, Any]:
     """Return the options that a checkpoint fixes."""
-    W1 = saved.params.get("W1")
-    # A network is made of that size: it must be the one of arrays that are there.
-    if W1 is None or W1.ndim != 2 or len(W1) != 28 * 28:
-        raise ValueError(f"{saved.path} was not written by this program: no W1 for 784 pixels")
-    kinds = {"dataset": str, "method": str, "learning_rate": float, "step": float}
-    options: dict[str, Any] = {"hidden_size": W1.shape[1]}
+    kinds = {
+        "dataset": str,
+        "method": str,
+        "network": str,
+        "activation": str,
+        "learning_rate": float,
+        "step": float,
+        "checkpoint_minutes": float,
+    }
+    options: dict[str, Any] = {"hidden_size": _hidden_sizes(saved)}
     for option, name in KEPT.items():
         value = saved.config.get(name)
-        if not isinstance(value, kinds.get(option, int)) and (option, value) != ("seed", None):
+        none = value is None and option in MAY_BE_NONE
+        if not none and not isinstance(value, kinds.get(option, int)):
             raise ValueError(f"{saved.path} was not written by this program: {name} is {value!r}")
         options[option] = value
     return options
+
+
+def _hidden_sizes(saved: Checkpoint) -> list[int]:
+    """Return the sizes of the hidden layers, from the arrays that are there.
+
+    A network is made of these sizes: no file may make one that is larger than itself.
+    """
+    weights = [saved.params[name] for name in sorted(saved.params) if name.startswith("W")]
+    conv = saved.config.get("network") == "conv"
+    sizes = [CONV_FEATURES if conv else 28 * 28]
+    for W in weights[conv:-1]:
+        if W.ndim != 2 or len(W) != sizes[-1]:
+            break
+        sizes.append(W.shape[1])
+    if len(sizes) < 2 or len(sizes) != len(weights) - conv:
+        raise ValueError(f"{saved.path} was not written by this program: no such network")
+    return sizes[1:]
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -184,30 +259,14 @@ def _what_is_left(options: argparse.Namespace) -> str:
 
 
 def _run(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
-    _writable(options.output_dir)
-    with _cluster(options):
+    with _writable(options.output_dir):
         _train(options, saved, stop)
-
-
-def _cluster(options: argparse.Namespace) -> AbstractContextManager[object]:
-    """Connect to the Dask cluster of the options, if there is one."""
-    if (options.backend == "dask") != (options.scheduler is not None):
-        raise ValueError("--backend dask and --scheduler tcp://host:port need each other")
-    if options.scheduler is None:
-        return nullcontext()
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError("--backend dask needs: pip install 'fastgrad[dask]'") from None
-    client: AbstractContextManager[object] = Client(options.scheduler, timeout=10)
-    return client
 
 
 def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
     if options.seed is not None:
         np.random.seed(options.seed)
-    data = fastgrad.load_mnist(dataset=options.dataset, data_dir=options.data_dir)
-    net = fastgrad.TwoLayerNet(data[0][0].shape[1], options.hidden_size, 10)
+    data, net = _data_and_network(options)
     epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
     if options.epochs is not None:
         options.iterations = options.epochs * epoch
@@ -215,7 +274,7 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
         options.output_dir,
         every=options.checkpoint_every,
         minutes=options.checkpoint_minutes,
-        about={"dataset": options.dataset, "seed": options.seed},
+        about={name: getattr(options, name) for name in ABOUT},
     )
     try:
         history = train(
@@ -227,7 +286,6 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
             method=options.method,
             h=options.step,
             workers=options.workers,
-            backend=options.backend,
             eval_every=epoch if options.eval_every == "epoch" else options.eval_every,
             on_evaluation=_print_evaluation,
             progress=not options.no_progress,
@@ -240,27 +298,48 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
         raise
     history.write_csv(options.output_dir / "history.csv")
     stop.at_once()
-    timing = {
-        "seconds": history.seconds[-1],
-        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
-        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
-    }
-    _print_timing(timing, options.iterations, options.method)
-    _write(options.output_dir, net, history, _config(options, timing), options)
+    _report(options, net, data, history)
     if saved is None and options.checkpoint_every is None:
         checkpoints.remove()
 
 
-def _writable(folder: Path) -> None:
-    """Create the output folder, and make sure before training that files can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"--output-dir must be a folder that can be written to, got {folder}: {error}"
-        ) from error
+def _data_and_network(
+    options: argparse.Namespace,
+) -> tuple[Data, TwoLayerNet | MultiLayerNet | SimpleConvNet]:
+    sizes: list[int] = options.hidden_size
+    several = len(sizes) > 1 or options.activation is not None
+    kind = options.network = options.network or ("multi-layer" if several else "two-layer")
+    data = fastgrad.load_mnist(
+        flatten=kind != "conv", dataset=options.dataset, data_dir=options.data_dir
+    )
+    if kind == "multi-layer":
+        options.activation = options.activation or "relu"
+        return data, MultiLayerNet(28 * 28, sizes, 10, options.activation)
+    if several:
+        raise ValueError(
+            f"--network {kind} has one hidden layer and no choice of --activation: take "
+            "--network multi-layer for others"
+        )
+    if kind == "conv":
+        return data, SimpleConvNet(hidden_size=sizes[0])
+    if kind == "two-layer":
+        return data, TwoLayerNet(28 * 28, sizes[0], 10)
+    raise ValueError(f"--network must be two-layer, multi-layer or conv, got {kind!r}")
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Make the output folder, and make sure that it can be written to; leave no empty one."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(folder))
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"--output-dir must be a folder that can be written to, got {folder}: {error}"
+            ) from error
+        yield
 
 
 def _print_evaluation(history: History) -> None:
@@ -270,14 +349,15 @@ def _print_evaluation(history: History) -> None:
     )
 
 
-def _nditer_seconds(net: fastgrad.TwoLayerNet, data: Data, batch_size: int) -> float:
+def _nditer_seconds(net: Trainable, data: Data, batch_size: int) -> float:
     """Return about how long the book's loop takes for one gradient, from a sample of parameters."""
     x, t = data[0][0][:batch_size], data[0][1][:batch_size]
-    row = len(net.params["W1"]) // 2
-    sample = net.params["W1"][row : row + 1, :PARAMETER_SAMPLE]
+    sample = net.params["W1"].reshape(-1)[:PARAMETER_SAMPLE]
     loop = partial(reference.numerical_gradient, lambda _: net.loss(x, t), sample)
-    # The best of five: what else the machine does must not make the loop look slow.
-    seconds = min(timeit.repeat(loop, number=1, repeat=5))
+    # One BLAS thread, since threads that wait for a busy core make small products slow; and the
+    # best of five, since other programs do as well.
+    with threadpool_limits(1, "blas"):
+        seconds = min(timeit.repeat(loop, number=1, repeat=5))
     return seconds / sample.size * sum(array.size for array in net.params.values())
 
 
@@ -286,7 +366,8 @@ def _print_timing(timing: dict[str, float], iterations: int, method: str) -> Non
     print(f"{iterations} iterations in {timing['seconds']:.2f} s")
     print(f"one gradient ({method}): {timing['gradient_ms']:.3g} ms")
     print(
-        f"estimate, from {PARAMETER_SAMPLE} parameters: the nditer loop would have taken "
+        f"estimate, from {PARAMETER_SAMPLE} parameters and with one BLAS thread: the nditer loop "
+        "would have taken "
         f"{nditer:.3g} s for one gradient, {_duration(nditer * iterations)} for this run"
     )
 
@@ -296,6 +377,16 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def _report(options: argparse.Namespace, net: Trainable, data: Data, history: History) -> None:
+    timing = {
+        "seconds": history.seconds[-1],
+        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
+        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
+    }
+    _print_timing(timing, options.iterations, options.method)
+    _write(options.output_dir, net, history, _config(options, timing), options)
 
 
 def _config(options: argparse.Namespace, timing: dict[str, float]) -> dict[str, Any]:
@@ -311,7 +402,7 @@ def _plain(value: object) -> object:
 
 def _write(
     folder: Path,
-    net: fastgrad.TwoLayerNet,
+    net: Trainable,
     history: History,
     config: dict[str, Any],
     options: argparse.Namespace,
@@ -331,6 +422,8 @@ def _write(
     plot_accuracy(history, title=title)
     with replacing(folder / "accuracy.png") as file:
         pyplot.savefig(file, format="png", dpi=150)
+    if not options.show:
+        pyplot.close()
     print(f"history.csv, params.npz, config.json and accuracy.png are in {folder}")
 
 

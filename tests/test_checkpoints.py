@@ -12,8 +12,8 @@ from conftest import same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgrad import checkpoints
-from fastgrad.checkpoints import Checkpoint, Checkpoints, newest_first, read, write
+from fastgrad.training import checkpoint_file, checkpoints
+from fastgrad.training.checkpoints import Checkpoint, Checkpoints, newest_first, read, write
 
 PARAMS = {"W1": np.arange(6.0).reshape(2, 3), "b1": np.full(3, 0.1 + 0.2)}
 HISTORY = {"loss": np.array([2.5, 1 / 3]), "evaluated": np.array([0, 1])}
@@ -27,7 +27,11 @@ def make(iteration=2, **changes):
 
 def header(**changes):
     """Return the header of a good checkpoint, with changes."""
-    good = {"format": checkpoints.FORMAT, "fastgrad": checkpoints.__version__, "iteration": 2}
+    good = {
+        "format": checkpoint_file.FORMAT,
+        "fastgrad": checkpoint_file.__version__,
+        "iteration": 2,
+    }
     return {**good, "seconds": 0.1, "generator": BIG, "config": {}, **changes}
 
 
@@ -95,6 +99,12 @@ def test_no_checkpoint(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError, match="no file that can be read"):
         read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("path", [None, 5, ["a"]])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(TypeError, match="path must be that of a checkpoint or a folder, got"):
+        read(path)
 
 
 def test_of_a_damaged_one_the_one_before_it_is_offered_not_taken(tmp_path):
@@ -294,16 +304,20 @@ def test_a_full_disk_is_a_warning_and_the_last_one_stays(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"every": 0}, "every must be a whole number of steps from 1, got 0"),
+        ({"every": 0}, "every must be a whole number from 1, got 0"),
         ({"every": 2.0}, "every must be a whole number"),
         ({"every": True}, "every must be a whole number"),
         ({"minutes": 0}, "minutes must be finite and above 0"),
+        ({"minutes": "5"}, "minutes must be a number above 0, got '5'"),
+        ({"folder": None}, "folder must be a path, got None"),
+        ({"about": [1]}, "about must be a dict of JSON's types"),
+        ({"about": {"rate": float("nan")}}, "about must be a dict of JSON's types"),
         ({"minutes": float("nan")}, "minutes must be finite and above 0"),
     ],
 )
 def test_bad_options(options, words, tmp_path):
-    with pytest.raises(ValueError, match=words):
-        Checkpoints(tmp_path, **options)
+    with pytest.raises((TypeError, ValueError), match=words):
+        Checkpoints(**{"folder": tmp_path, **options})
 
 
 def test_what_else_makes_the_run_must_be_json(tmp_path):

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from fastgrad._files import replacing
+from fastgrad._files import made_folder, replacing
 
 
 def test_a_file_is_written_whole(tmp_path):
@@ -34,3 +34,21 @@ def test_a_failure_names_the_file(tmp_path):
     named = pytest.raises(OSError, match=r"No space left on device: .*a\.txt")
     with named, replacing(tmp_path / "a.txt", "w"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_folder_that_stays_empty_is_removed_with_its_parents(tmp_path):
+    with made_folder(tmp_path / "a" / "b") as folder:
+        assert folder.is_dir()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_used_or_was_there_stays(tmp_path):
+    with made_folder(tmp_path / "a" / "b") as folder:
+        (folder.parent / "c").touch()
+    assert os.listdir(tmp_path / "a") == ["c"]
+    with pytest.raises(FileExistsError), made_folder(tmp_path / "a" / "c"):
+        pass
+    (tmp_path / "a" / "c").unlink()
+    with pytest.raises(KeyError), made_folder(tmp_path / "a"):
+        raise KeyError
+    assert os.listdir(tmp_path) == ["a"]

@@ -9,17 +9,15 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_train_script import SCRIPT, run
 
-from fastgrad.checkpoints import newest_first, read, write
+from fastgrad.training.checkpoints import newest_first, read, write
 
 OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
-SECONDS_TO_STOP = 3.0  # with room for a machine that does other work as well
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -49,18 +47,6 @@ def interrupted(number, *options, step, folder):
     return process.wait(), *process.communicate()
 
 
-def end_of_group(number):
-    """Wait until no process of a group is left."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(number, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def ends_alike(folder, expected):
     with np.load(folder / "params.npz") as a, np.load(expected / "params.npz") as b:
         assert all(a[name].tobytes() == b[name].tobytes() for name in b)
@@ -77,7 +63,7 @@ def table(folder):
     "number",
     [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in STATUS if STATUS[n] > 0)],
 )
-def test_it_ends_where_the_uninterrupted_run_ends(finished, number, tmp_path):
+def test_it_ends_where_the_uninterrupted_run_ends(finished, number, tmp_path, call):
     # Twice: killed, resumed, killed again.
     step = random.randrange(4, 25)  # another moment each time, on purpose
     options = [*OPTIONS, "--checkpoint-every", 3]
@@ -86,7 +72,7 @@ def test_it_ends_where_the_uninterrupted_run_ends(finished, number, tmp_path):
     options = [*options, "--resume", "out"]
     status, _, _ = interrupted(number, *options, step=step + 20, folder=tmp_path)
     assert status == STATUS[number], step
-    assert run(*options, folder=tmp_path).returncode == 0
+    assert call(SCRIPT, *options, folder=tmp_path).returncode == 0
     assert ends_alike(tmp_path / "out", finished), step
 
 
@@ -106,47 +92,6 @@ def test_a_stop_writes_what_is_there_and_says_how_to_go_on(finished, number, tmp
     assert ends_alike(tmp_path / "out", finished)
 
 
-@pytest.mark.slow
-def test_ctrl_c_in_a_terminal_reaches_the_workers_and_costs_no_step(finished, tmp_path):
-    # The signal goes to the whole process group, as a terminal sends it.
-    code = f"""
-import runpy, sys
-from fastgrad.executors import Executor
-Executor.pays = lambda self, cost: self.workers > 1
-Executor.cold = False
-runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
-"""
-    (tmp_path / "spread.py").write_text(code)
-    processes = ["--workers", 2, "--backend", "processes"]
-    command = [sys.executable, "spread.py", *map(str, [*OPTIONS, *processes])]
-    for k in range(20):
-        folder = tmp_path / str(k)
-        process = subprocess.Popen(
-            [*command, "--output-dir", folder],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-        step = random.randrange(2, 30)
-        for line in process.stdout:
-            if line.startswith(f"[iter={step}]"):
-                break
-        time.sleep(random.uniform(0, 0.05))
-        begin = time.perf_counter()
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate()
-        assert time.perf_counter() - begin < SECONDS_TO_STOP
-        assert process.returncode == 130
-        assert "Traceback" not in errors
-        assert read(folder).iteration > step
-        assert end_of_group(process.pid)
-    assert run("--resume", folder, folder=tmp_path).returncode == 0
-    assert ends_alike(folder, finished)
-
-
 def test_a_stop_before_the_first_step_leaves_nothing(tmp_path):
     code = f"""
 import os, runpy, signal, sys
@@ -163,10 +108,10 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     assert done.returncode == 143
     assert "nothing was written" in done.stderr
     assert "Traceback" not in done.stderr
-    assert os.listdir(tmp_path / "out") == []
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_stop_while_the_results_are_written_loses_nothing(finished, tmp_path):
+def test_a_stop_while_the_results_are_written_loses_nothing(finished, tmp_path, call):
     code = f"""
 import os, runpy, signal, sys
 import fastgrad.reference
@@ -182,25 +127,25 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     assert done.returncode == 130
     assert "checkpoint-00000060.npz is the newest" in done.stderr
     assert not (tmp_path / "out/params.npz").exists()
-    assert run("--resume", "out", folder=tmp_path).returncode == 0
+    assert call(SCRIPT, "--resume", "out", folder=tmp_path).returncode == 0
     assert ends_alike(tmp_path / "out", finished)
 
 
-def test_a_run_that_ends_well_leaves_no_checkpoint_unless_asked(finished, tmp_path):
-    assert run(*OPTIONS, folder=tmp_path).returncode == 0
+def test_a_run_that_ends_well_leaves_no_checkpoint_unless_asked(finished, tmp_path, call):
+    assert call(SCRIPT, *OPTIONS, folder=tmp_path).returncode == 0
     assert newest_first(tmp_path / "out") == []
-    assert [path.name[-6:-4] for path in newest_first(finished)] == ["60", "50"]
+    assert names(finished) == ["60", "50"]
 
 
 @pytest.mark.slow
-def test_more_iterations_and_another_folder(finished, tmp_path):
+def test_more_iterations_and_another_folder(finished, tmp_path, call):
     longer = ["--iterations", 80]
-    result = run("--resume", finished, *longer, "--output-dir", "on", folder=tmp_path)
+    result = call(SCRIPT, "--resume", finished, *longer, "--output-dir", "on", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.findall(r"iter=(\d+)", result.stdout) == [str(step) for step in range(59, 80)]
-    assert run(*OPTIONS, *longer, folder=tmp_path).returncode == 0
+    assert call(SCRIPT, *OPTIONS, *longer, folder=tmp_path).returncode == 0
     assert ends_alike(tmp_path / "on", tmp_path / "out")
-    assert [path.name[-6:-4] for path in newest_first(finished)] == ["60", "50"]
+    assert names(finished) == ["60", "50"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +160,7 @@ def test_more_iterations_and_another_folder(finished, tmp_path):
         (["--eval-every", 2], "eval_every must be what it was"),
         (["--iterations", 59], "iterations must be at least 60"),
         (["--resume", "nowhere"], "nowhere"),
-        (["--checkpoint-every", 0], "every must be a whole number of steps"),
+        (["--checkpoint-every", 0], "every must be a whole number"),
         (["--checkpoint-minutes", "nan"], "minutes must be finite"),
     ],
 )
@@ -228,26 +173,57 @@ def test_what_does_not_agree_is_refused(finished, options, words, tmp_path, call
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
 
 
-def test_a_checkpoint_chooses_no_path_no_address_and_no_backend(finished):
+def test_a_checkpoint_chooses_no_path(finished):
     config = read(finished).config
     assert set(config) == {
         *("iterations", "batch_size", "learning_rate", "method", "h", "eval_every"),
-        *("dataset", "seed", "data"),
+        *("network", "activation", "dataset", "seed", "data", "every", "minutes"),
     }
+
+
+def test_a_resumed_run_writes_checkpoints_as_often_as_before(finished, tmp_path, call):
+    options = ["--resume", finished, "--output-dir", tmp_path / "on", "--iterations"]
+    assert call(SCRIPT, *options, 80, folder=tmp_path).returncode == 0
+    assert names(tmp_path / "on") == ["80", "75"]
+    saved = read(tmp_path / "on")
+    assert (saved.config["every"], saved.config["minutes"]) == (25, 10.0)
+    others = [
+        "--checkpoint-every",
+        4,
+        "--checkpoint-minutes",
+        3,
+        "--output-dir",
+        tmp_path / "other",
+    ]
+    assert call(SCRIPT, *options, 70, *others, folder=tmp_path).returncode == 0
+    assert names(tmp_path / "other") == ["70", "68"]
+    assert names(finished) == ["60", "50"]
+
+
+def names(folder):
+    return [path.name[-6:-4] for path in newest_first(folder)]
 
 
 @pytest.mark.parametrize(
     ("params", "config", "words"),
     [
-        ({"b1": np.zeros(10**6)}, {}, "was not written by this program: no W1"),
-        ({"W1": np.zeros((1, 10**6))}, {}, "was not written by this program: no W1"),
-        ({"W1": np.zeros((784, 9))}, {}, "the parameters must be those of"),
+        ({"b1": np.zeros(10**6)}, {}, "was not written by this program: no such network"),
+        ({"W1": np.zeros((1, 10**6))}, {}, "was not written by this program: no such network"),
+        ({"W1": np.zeros((784, 9))}, {}, "was not written by this program: no such network"),
+        ({f"W{k}": np.zeros((1, 10**6)) for k in (1, 2, 3)}, {}, "program: no such network"),
+        ({}, {"network": "conv"}, "was not written by this program: no such network"),
+        ({}, {"network": "magic"}, "--network must be two-layer, multi-layer or conv, got 'magic'"),
+        ({}, {"activation": "tanh"}, "--network multi-layer"),
         ({}, {"dataset": ["mnist"]}, "was not written by this program: dataset is ['mnist']"),
         ({}, {"dataset": "../../etc"}, "dataset must be"),
         ({}, {"batch_size": "100"}, "was not written by this program: batch_size is '100'"),
         ({}, {"batch_size": 10**15}, "allocate"),
         ({}, {"method": "magic"}, "method must be one of"),
         ({}, {"seed": None}, ""),
+        ({}, {"every": "3"}, "was not written by this program: every is '3'"),
+        ({}, {"every": 0}, "every must be a whole number from 1, got 0"),
+        ({}, {"minutes": None}, "was not written by this program: minutes is None"),
+        ({}, {"minutes": -1.0}, "minutes must be finite and above 0"),
     ],
 )
 def test_a_hostile_checkpoint_is_refused(finished, tmp_path, call, params, config, words):
@@ -261,24 +237,24 @@ def test_a_hostile_checkpoint_is_refused(finished, tmp_path, call, params, confi
     assert "Traceback" not in result.stderr
 
 
-def test_a_folder_with_another_run_is_refused(finished, tmp_path):
-    result = run("--output-dir", finished, "--iterations", 1, folder=tmp_path)
+def test_a_folder_with_another_run_is_refused(finished, tmp_path, call):
+    result = call(SCRIPT, "--output-dir", finished, "--iterations", 1, folder=tmp_path)
     assert result.returncode == 2
     assert "of an earlier run" in result.stderr
 
 
-def test_of_a_damaged_checkpoint_the_one_before_it_is_offered(finished, tmp_path):
+def test_of_a_damaged_checkpoint_the_one_before_it_is_offered(finished, tmp_path, call):
     out = tmp_path / "out"
     out.mkdir()
     for path in newest_first(finished):
         (out / path.name).write_bytes(path.read_bytes())
     newest, older = newest_first(out)
     os.truncate(newest, 5000)
-    result = run("--resume", "out", folder=tmp_path)
+    result = call(SCRIPT, "--resume", "out", folder=tmp_path)
     assert result.returncode == 2
     (offered,) = re.findall(r"whole: resume (\S+) to go on after 50 iterations", result.stderr)
     assert Path(offered) == older.relative_to(tmp_path)
-    assert run("--resume", offered, folder=tmp_path).returncode == 0
+    assert call(SCRIPT, "--resume", offered, folder=tmp_path).returncode == 0
     assert ends_alike(out, finished)
     assert read(out).iteration == 60
 
@@ -301,7 +277,7 @@ def test_the_library_s_generator_survives_a_kill(tmp_path):
 import os, signal, sys
 import numpy as np
 from fastgrad import TwoLayerNet, load_mnist
-from fastgrad.checkpoints import Checkpoints, newest_first, read
+from fastgrad.training.checkpoints import Checkpoints, newest_first, read
 from fastgrad.training import train
 rng = np.random.default_rng(5)
 net = TwoLayerNet(784, 4, 10, rng=rng)

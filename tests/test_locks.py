@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from fastgrad import TwoLayerNet
-from fastgrad._locks import NAME, alone_in
-from fastgrad.checkpoints import Checkpoints
 from fastgrad.training import train
+from fastgrad.training.checkpoints import Checkpoints
+from fastgrad.training.lock import NAME, alone_in
 
 HOLD = """
 import os, sys, time
-from fastgrad._locks import alone_in
+from fastgrad.training.lock import alone_in
 with alone_in(sys.argv[1]):
     {inside}
     print("in", flush=True)
@@ -42,6 +42,9 @@ def test_nobody_else_comes_in_and_it_leaves_nothing(tmp_path):
             hold_here(folder)
         hold_here(tmp_path)
     hold_here(folder)
+    assert os.listdir(tmp_path) == []
+    folder.mkdir()
+    hold_here(folder)
     assert os.listdir(folder) == []
 
 
@@ -63,7 +66,11 @@ def test_it_ends_with_the_process_however_that_ends(tmp_path, number):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_that_outlives_its_parent_does_not_hold_it(tmp_path):
-    with holding(tmp_path, "os.fork() or (os.close(1), time.sleep(2), os._exit(0))") as process:
+    fork = (
+        "r, w = os.pipe(); os.fork() and os.read(r, 1) or "
+        "(os.write(w, b'x'), os.close(1), time.sleep(2), os._exit(0))"
+    )
+    with holding(tmp_path, fork) as process:
         process.kill()
         process.wait()
         hold_here(tmp_path)

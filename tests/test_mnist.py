@@ -209,6 +209,25 @@ def test_an_unknown_set_is_answered_with_the_names(name):
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["normalize", "flatten", "one_hot_label"])
+@pytest.mark.parametrize("value", ["mnist", None, 1, [True]])
+def test_a_flag_that_is_none_is_refused(name, value):
+    words = rf"{name} must be True or False, got {re.escape(repr(value))}; the data set.*dataset="
+    with pytest.raises(TypeError, match=words):
+        load_mnist(**{name: value})
+
+
+def test_the_name_of_a_set_is_no_flag():
+    with pytest.raises(TypeError, match=r"normalize must be True or False, got 'mnist'.*dataset="):
+        load_mnist("mnist")
+    assert load_mnist(np.True_)[0][0].dtype == np.float32
+
+
+def test_a_folder_must_be_a_path():
+    with pytest.raises(TypeError, match="data_dir must be the path of a folder or None, got 5"):
+        load_mnist(dataset="mnist", data_dir=5)
+
+
 def test_what_the_book_does_not_have_is_keyword_only():
     with pytest.raises(TypeError, match="positional"):
         load_mnist(True, True, False, "mnist")

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from fastgrad import stopping
-from fastgrad.stopping import Stop
+from fastgrad.training import stop as stopping
+from fastgrad.training.stop import Stop
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -51,7 +51,7 @@ def test_what_was_there_before_is_there_again():
 def test_a_second_signal_ends_even_what_listens_to_nothing(first, second):
     # Python's own handlers run between two bytecodes, and sum() of a range is one.
     code = """
-from fastgrad.stopping import Stop
+from fastgrad.training.stop import Stop
 with Stop() as stop:
     stop()
     print("ready", flush=True)

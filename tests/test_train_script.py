@@ -11,6 +11,7 @@ from pathlib import Path
 import book
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from tolerances import TRAJECTORY
 
 from fastgrad import load_mnist
@@ -65,18 +66,20 @@ def test_it_writes_history_parameters_configuration_and_picture(finished):
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_seed_repeats_the_run(finished, tmp_path):
+def test_a_seed_repeats_the_run(finished, tmp_path, call):
     options = ["--iterations", 10, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
-    run(*options, folder=tmp_path)
+    call(SCRIPT, *options, folder=tmp_path)
     with np.load(tmp_path / "out/params.npz") as again, np.load(finished[1] / "params.npz") as once:
         assert all(again[name].tobytes() == once[name].tobytes() for name in once)
 
 
 @pytest.mark.parametrize("method", ["incremental", pytest.param("naive", marks=pytest.mark.slow)])
-def test_the_losses_are_those_of_the_article_s_program(method, tmp_path):
+def test_the_losses_are_those_of_the_article_s_program(method, tmp_path, call):
     hidden, batch = 2, 3  # the book's loop takes 45 s a step at 50 and 100
     options = ["--iterations", 2, "--seed", 0, "--hidden-size", hidden, "--batch-size", batch]
-    output = run(*options, "--method", method, "--output-dir", "out", folder=tmp_path).stdout
+    output = call(
+        SCRIPT, *options, "--method", method, "--output-dir", "out", folder=tmp_path
+    ).stdout
     (x, t), _ = load_mnist()
     state = np.random.get_state()
     np.random.seed(0)
@@ -86,10 +89,37 @@ def test_the_losses_are_those_of_the_article_s_program(method, tmp_path):
     np.testing.assert_allclose(losses(output), expected, rtol=0, atol=TRAJECTORY)
 
 
+@pytest.mark.parametrize(
+    ("options", "shapes"),
+    [
+        (["--hidden-size", 4], [(784, 4), (4, 10)]),
+        (["--hidden-size", 4, "--activation", "tanh"], [(784, 4), (4, 10)]),
+        (["--hidden-size", 4, 3, 5], [(784, 4), (4, 3), (3, 5), (5, 10)]),
+        pytest.param(
+            ["--network", "conv", "--hidden-size", 3],
+            [(30, 1, 5, 5), (4320, 3), (3, 10)],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_every_network_trains_and_goes_on(options, shapes, tmp_path, call):
+    options = [*options, "--batch-size", 2, "--seed", 1, "--method", "backprop"]
+    options += ["--eval-every", 9, "--checkpoint-every", 1]
+    for iterations, folder in ((2, "once"), (1, "out")):
+        length = ["--iterations", iterations, "--output-dir", folder]
+        result = call(SCRIPT, *options, *length, folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+    result = call(SCRIPT, "--resume", "out", "--iterations", 2, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "out/params.npz") as out, np.load(tmp_path / "once/params.npz") as once:
+        assert [out[name].shape for name in sorted(out) if name[0] == "W"] == shapes
+        assert all(out[name].tobytes() == once[name].tobytes() for name in once)
+
+
 @pytest.mark.slow
-def test_epochs_and_their_evaluations(tmp_path):
+def test_epochs_and_their_evaluations(tmp_path, call):
     options = ["--epochs", 2, "--eval-every", "epoch", "--batch-size", 1000, "--method", "backprop"]
-    result = run(*options, "--output-dir", "out", folder=tmp_path)
+    result = call(SCRIPT, *options, "--output-dir", "out", folder=tmp_path)
     assert re.findall(r"iter=(\d+)", result.stdout) == ["0", "4", "7"]
     assert "8 iterations in" in result.stdout
 
@@ -97,17 +127,23 @@ def test_epochs_and_their_evaluations(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workers", "0"], "workers must not be 0"),
-        (["--backend", "magic"], "backend must be one of"),
+        (["--workers", "0"], "workers must be a whole number other than 0"),
         (["--method", "magic"], "choose from"),
         (["--iterations", "0"], "iterations must be"),
         (["--batch-size", "0"], "batch_size must be"),
         (["--learning-rate", "nan"], "learning_rate must be"),
         (["--hidden-size", "0"], "hidden_size must be"),
+        (["--hidden-size", "4", "0"], "must be"),
+        (["--network", "magic"], "choose from"),
+        (["--activation", "magic"], "choose from"),
+        (["--network", "conv", "--hidden-size", "4", "4"], "take --network multi-layer"),
+        (["--network", "two-layer", "--activation", "relu"], "take --network multi-layer"),
         (["--step", "0"], "h must be"),
         (["--step", "inf"], "h must be"),
         (["--eval-every", "sometimes"], "eval-every"),
         (["--seed", "-1"], "eed must be"),
+        (["--checkpoint-every", "0"], "every must be a whole number from 1"),
+        (["--backend", "threads"], "unrecognized arguments: --backend"),
         (["--dataset", "cifar"], "cifar"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["--output-dir", "file"], "must be a folder that can be written to, got file"),
@@ -122,3 +158,40 @@ def test_bad_options_end_with_one_line_before_training(options, words, tmp_path,
     assert "iter=" not in result.stdout
     assert "Traceback" not in result.stderr
     assert (tmp_path / "file").read_text() == "here already"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("script", ["train.py", "check_gradient.py"])
+def test_help_tells_each_default_once(script, tmp_path, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    result = call(SCRIPT.with_name(script), "--help", folder=tmp_path)
+    assert result.returncode == 0
+    options = result.stdout.split("options:")[1].split("\n  -")
+    assert max(text.count("(default") for text in options) == 1
+    told = {
+        text.split()[0]: text.split("(default: ")[1].split(")")[0]
+        for text in options
+        if "(default" in text
+    }
+    assert told["-dataset"] == "mnist-5k"
+    assert told["-step"] == "0.0001"
+    assert told["-workers"] == "1"
+    assert not {"None", "False", "True"} & set(told.values())
+
+
+def test_the_estimate_is_taken_with_one_blas_thread_and_says_so(
+    finished, monkeypatch, call, tmp_path
+):
+    limits = []
+
+    def loop(f, x):
+        (threads,) = {
+            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+        }
+        limits.append(threads)
+
+    monkeypatch.setattr("fastgrad.reference.numerical_gradient", loop)
+    with threadpool_limits(2, "blas"):
+        result = call(SCRIPT, "--iterations", 1, "--hidden-size", 2, folder=tmp_path)
+    assert limits == [1] * 5
+    assert "from 50 parameters and with one BLAS thread: the nditer loop would" in result.stdout

@@ -1,5 +1,7 @@
+import copy
 import csv
 import doctest
+from types import SimpleNamespace
 
 import book
 import numpy as np
@@ -7,9 +9,9 @@ import pytest
 from conftest import same_bits
 from tolerances import TRAJECTORY
 
-from fastgrad import TwoLayerNet, training
+from fastgrad import TwoLayerNet
 from fastgrad.plotting import plot_accuracy
-from fastgrad.training import History, train
+from fastgrad.training import Checkpoints, History, generators, loop, read, train
 
 METHODS = ["naive", "full", "incremental"]
 
@@ -42,8 +44,7 @@ def test_it_learns(data):
     assert history.train_accuracy[-1] == net.accuracy(*data[0])
 
 
-def test_the_same_bits_for_any_workers_and_with_a_seed(data, monkeypatch):
-    monkeypatch.setattr("fastgrad.executors.Executor.pays", lambda self, seconds: self.workers > 1)
+def test_the_same_bits_for_any_workers_and_with_a_seed(data):
     nets = []
     for workers in (1, 1, 2):
         rng = np.random.default_rng(5)
@@ -86,26 +87,230 @@ def test_history_as_csv(tmp_path):
     assert (second["iteration"], second["train_acc"], second["test_acc"]) == ("1", "0.25", "0.5")
 
 
+def unchanged(net, folder, *given, words, **options):
+    """Check that a call is refused, and that net, generators and disk are what they were."""
+    params, rng = getattr(net, "params", None), options.get("rng")
+    before, rngs = copy.deepcopy(params), [None, rng] if hasattr(rng, "bit_generator") else [None]
+    states = [generators.state(rng) for rng in rngs]
+    with pytest.raises((TypeError, ValueError), match=words):
+        train(net, *given, **options)
+    if isinstance(params, dict):
+        assert params.keys() == before.keys()
+        for name, array in before.items():
+            np.testing.assert_array_equal(params[name], array)
+    assert [generators.state(rng) for rng in rngs] == states
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
         ({"iterations": 0}, "iterations must be a whole number from 1, got 0"),
+        ({"iterations": "9"}, "iterations must be a whole number from 1, got '9'"),
+        ({"iterations": None}, "iterations must be a whole number from 1, got None"),
         ({"batch_size": 2.5}, "batch_size must be a whole number from 1, got 2.5"),
+        ({"batch_size": True}, "batch_size must be a whole number from 1, got True"),
         ({"eval_every": 0}, "eval_every must be a whole number from 1"),
         ({"learning_rate": -1.0}, "learning_rate must be finite and above 0"),
         ({"learning_rate": np.nan}, "learning_rate must be finite and above 0"),
+        ({"learning_rate": 10**400}, "learning_rate must be finite and above 0"),
+        ({"learning_rate": None}, "learning_rate must be a number above 0, got None"),
+        ({"learning_rate": "1"}, "learning_rate must be a number above 0, got '1'"),
+        ({"learning_rate": 1j}, "learning_rate must be a number above 0, got 1j"),
+        ({"learning_rate": np.ones(3)}, "learning_rate must be a number .* array of float64"),
         ({"method": "magic"}, "method must be one of incremental, full, naive, backprop"),
-        ({"workers": 0}, "workers must not be 0"),
-        ({"backend": "magic"}, "backend must be one of"),
-        ({"h": 0.0}, "h must be"),
+        ({"method": None}, "method must be one of .*, got None"),
+        ({"workers": 0}, "workers must be a whole number other than 0 .*, got 0"),
+        ({"workers": 1.5}, "workers must be a whole number other than 0 .*, got 1.5"),
+        ({"h": 0.0}, "h must be finite and above 0"),
+        ({"h": "auto"}, "h must be a number above 0, got 'auto'"),
+        ({"h": 1e-30}, "h"),  # lost beside the parameters
+        ({"rng": 0}, r"rng must be a Generator or None, got 0.*default_rng\(seed\)"),
+        ({"rng": np.random.RandomState(0)}, "rng must be a Generator"),
+        ({"resume": "dir"}, r"resume must be a Checkpoint or None, got 'dir': .*read\(folder\)"),
+        ({"checkpoints": "dir"}, r"checkpoints must be .*, got 'dir': pass Checkpoints\(folder"),
+        ({"stop": True}, "stop must be a Callable or None, got True"),
+        ({"on_evaluation": "print"}, "on_evaluation must be a Callable or None, got 'print'"),
     ],
 )
-def test_bad_options_change_nothing(data, option, words):
+@pytest.mark.parametrize("place", [None, Checkpoints])
+def test_bad_options_change_nothing(data, option, words, place, tmp_path):
+    options = {"checkpoints": place and place(tmp_path / "new"), **option}
+    unchanged(TwoLayerNet(6, 4, 3), tmp_path, data, words=words, **options)
+
+
+def bad_data():
+    """Yield (data, what the message says): x has six features, there are three classes."""
+    x, t, rows = np.ones((9, 6)), np.arange(9) % 3, [[1.0] * 6] * 9
+    good = (x, t)
+    pairs = r"data must be \(\(x_train, t_train\), \(x_test, t_test\)\)"
+    yield None, f"{pairs}.*, got None"
+    yield good, pairs
+    yield (x, t, x, t), pairs
+    yield (good, (x[:0], t[:0])), r"x_test must hold at least one sample.*shape \(0, 6\)"
+    yield ((x[:0], t[:0]), good), "x_train must hold at least one sample"
+    yield (good, (x, t + 1)), "t_test does not fit.*from 0 to 2, got 3 for sample 2"
+    yield ((x, t - 1), good), "t_train does not fit.*from 0 to 2, got -1"
+    yield (good, (x, t[:4])), r"t_test does not fit.*\(9,\)"
+    yield (good, (x, t + 0.5)), "t_test does not fit.*integer"
+    yield (good, (x, np.eye(4)[t])), r"t_test does not fit.*\(9, 3\)"
+    yield (good, (x, np.ones((9, 3)))), "t_test does not fit.*one-hot"
+    yield (good, (x[:, :5], t)), r"x_train and x_test .*one shape, got \(\(6,\), \(5,\)\)"
+    yield ((x[:, :5], t), (x[:, :5], t)), r"x must have shape \(N, 6\)"
+    yield (good, (np.where(x > 0, np.nan, x), t)), "x_test must be finite"
+    yield (good, (x.astype(complex), t)), "x_test must hold real numbers, got an array of complex"
+    yield (good, (x.astype(str), t)), "x_test must hold real numbers"
+    yield (good, (x.astype(object), t)), "x_test must hold real numbers"
+    yield (good, ([*rows, [1.0]], [*t, 1])), "x_test must be one array, got rows of different"
+    yield (good, (x[0], t)), r"x_test must hold at least one sample, one a row.*\(6,\)"
+    yield (good, (x, None)), "t_test must hold real numbers"
+
+
+@pytest.mark.parametrize(("wrong", "words"), list(bad_data()))
+@pytest.mark.parametrize("method", ["incremental", "backprop"])
+def test_bad_data_changes_nothing(wrong, words, method, tmp_path):
+    options = {"iterations": 2, "checkpoints": Checkpoints(tmp_path / "new"), "method": method}
+    rng = np.random.default_rng(1)
+    unchanged(TwoLayerNet(6, 4, 3), tmp_path, wrong, rng=rng, words=words, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"b1": None}, r"net.params\['b1'\] must be an array of floats, got None"),
+        ({"b1": [0.0] * 4}, r"net.params\['b1'\] must be an array of floats"),
+        (
+            {"b1": np.zeros(4, int)},
+            r"net.params\['b1'\] must be .* an array of int64, shape \(4,\)",
+        ),
+        ({"b1": np.full(4, np.nan)}, r"net.params\['b1'\] must be finite"),
+        ({"b1": np.broadcast_to(0.0, 4)}, r"net.params\['b1'\] is read-only"),
+        ({"more": np.zeros(4)}, "the gradient must have the shapes of net.params"),
+    ],
+)
+@pytest.mark.parametrize("method", ["incremental", "backprop"])
+def test_bad_parameters_change_nothing(data, change, words, method, tmp_path):
     net = TwoLayerNet(6, 4, 3)
-    before = {name: array.copy() for name, array in net.params.items()}
-    with pytest.raises(ValueError, match=words):
-        train(net, data, **option)
-    assert same_bits(net.params, before)
+    net.params |= change
+    place = Checkpoints(tmp_path / "new")
+    unchanged(net, tmp_path, data, words=words, method=method, checkpoints=place)
+
+
+def test_a_bias_with_two_axes_is_refused(data, tmp_path):
+    net = TwoLayerNet(6, 4, 3)
+    net.params["b1"] = np.zeros((1, 4))
+    words = r"b1.*\(1, 4\)"
+    unchanged(net, tmp_path, data, words=words, method="backprop")
+
+
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+def test_a_missing_parameter_is_refused(data, name, tmp_path):
+    net = TwoLayerNet(6, 4, 3)
+    del net.params[name]
+    unchanged(net, tmp_path, data, words="net.params")
+
+
+@pytest.mark.parametrize("net", [None, TwoLayerNet, SimpleNamespace(params={}), "net"])
+def test_what_is_no_network_is_told_what_lacks(data, net, tmp_path):
+    unchanged(net, tmp_path, data, words="net must have params, predict, .*which lacks p")
+
+
+def test_no_parameters_at_all(data, tmp_path):
+    net = TwoLayerNet(6, 4, 3)
+    net.params = []
+    unchanged(net, tmp_path, data, words=r"net.params must be a dict of arrays, got \[\]")
+
+
+def test_an_error_in_the_first_gradient_changes_nothing_later_ones_keep_the_steps(
+    data, tmp_path, monkeypatch
+):
+    calls = []
+
+    def failing(self, x, t):
+        calls.append(len(x))
+        if len(calls) in (1, 4):
+            raise ValueError("the reason")
+        return {name: np.ones_like(array) for name, array in self.params.items()}
+
+    monkeypatch.setattr(TwoLayerNet, "gradient", failing)
+    net, rng = TwoLayerNet(6, 4, 3), np.random.default_rng(1)
+    options = {"method": "backprop", "rng": rng, "learning_rate": 1e-3}
+    place = Checkpoints(tmp_path / "a" / "b")
+    unchanged(net, tmp_path, data, words="the reason", checkpoints=place, **options)
+    before, state = net.params["b2"].copy(), generators.state(rng)
+    with pytest.raises(ValueError, match="the reason"):
+        train(net, data, **options)
+    np.testing.assert_allclose(net.params["b2"], before - 2e-3, rtol=1e-12)
+    assert generators.state(rng) != state
+
+
+def test_lists_train_as_arrays_do(data):
+    nets = []
+    for given in (data, [[x.tolist(), t.tolist()] for x, t in data]):
+        rng = np.random.default_rng(3)
+        nets.append(TwoLayerNet(6, 4, 3, rng=rng))
+        train(nets[-1], given, iterations=3, batch_size=10, rng=rng)
+    assert same_bits(nets[0].params, nets[1].params)
+
+
+class Line:
+    """A network of one's own: a single layer, nothing of fastgrad's."""
+
+    def __init__(self):
+        self.params, self.asked = {"W": np.zeros((6, 3))}, []
+
+    def predict(self, x):
+        e = np.exp(x @ self.params["W"])
+        return e / e.sum(axis=1, keepdims=True)
+
+    def loss(self, x, t):
+        return -np.log(self.predict(x)[np.arange(len(t)), t]).mean()
+
+    def accuracy(self, x, t, *, workers=None):
+        self.asked.append(workers)
+        return float(np.mean(self.predict(x).argmax(axis=1) == t))
+
+    def gradient(self, x, t):
+        return {"W": x.T @ (self.predict(x) - np.eye(3)[t]) / len(x)}
+
+    def numerical_gradient(self, x, t, *, h, workers, method):
+        self.asked.append((h, workers, method))
+        return self.gradient(x, t)
+
+
+@pytest.mark.parametrize("method", ["full", "backprop"])
+def test_any_network_trains(data, method, tmp_path):
+    net = Line()
+    options = {"iterations": 40, "method": method, "h": 1e-3, "workers": 2, "eval_every": 100}
+    history = train(net, data, checkpoints=Checkpoints(tmp_path), **options)
+    assert history.loss[-1] < history.loss[0] < np.log(3)
+    asked = [] if method == "backprop" else [(1e-3, 2, "full")]
+    assert net.asked == [*asked, 2, 2, *39 * asked, 2, 2]
+    again = Line()
+    train(again, data, resume=read(tmp_path), **options)
+    assert same_bits(again.params, net.params)
+
+
+def test_the_bar_counts_the_steps_that_are_left(data, tmp_path, monkeypatch):
+    bars = []
+
+    class Bar(SimpleNamespace):
+        def __init__(self, **options):
+            super().__init__(**options, n=options["initial"])
+            bars.append(self)
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *error: None  # noqa: E731
+
+        def update(self):
+            self.n += 1
+
+    monkeypatch.setattr("fastgrad.training.run.tqdm", Bar)
+    options = {"batch_size": 10, "method": "backprop"}
+    train(Line(), data, iterations=3, checkpoints=Checkpoints(tmp_path), **options)
+    train(Line(), data, iterations=7, resume=read(tmp_path), progress=True, **options)
+    assert [(bar.initial, bar.total, bar.n) for bar in bars] == [(0, 3, 3), (3, 7, 7)]
+    assert [bar.disable for bar in bars] == [True, None]  # None: where there is no terminal
 
 
 def test_the_accuracy_graph():
@@ -127,6 +332,6 @@ def test_the_accuracy_graph():
 
 
 def test_the_doctests_hold():
-    failed, attempted = doctest.testmod(training)
+    failed, attempted = doctest.testmod(loop)
     assert attempted
     assert not failed

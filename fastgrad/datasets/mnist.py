@@ -55,6 +55,8 @@ def load_mnist(
 
     Raises
     ------
+    TypeError
+        If a flag is not True or False, or `data_dir` is no path.
     ValueError
         If `dataset` is unknown, `data_dir` comes with ``'mnist-5k'``, or a file is damaged or
         holds something else.
@@ -70,10 +72,19 @@ def load_mnist(
     >>> x_train.shape, x_train.dtype, t_test.shape, t_test.dtype
     ((4000, 784), dtype('float32'), (1000,), dtype('int64'))
     """
+    flags = {"normalize": normalize, "flatten": flatten, "one_hot_label": one_hot_label}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(
+                f"{name} must be True or False, got {flag!r}; the data set is named by dataset=, "
+                f"one of {', '.join(map(repr, DATASETS))}"
+            )
     if dataset not in DATASETS:
         raise ValueError(
             f"dataset must be one of {', '.join(map(repr, DATASETS))}, got {dataset!r}"
         )
+    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
+        raise TypeError(f"data_dir must be the path of a folder or None, got {data_dir!r}")
     if dataset == EMBEDDED and data_dir is not None:
         raise ValueError(
             f"data_dir goes with files, and {EMBEDDED!r} is inside the package, got "

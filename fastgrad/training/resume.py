@@ -1,27 +1,29 @@
-"""What must agree before a checkpoint is gone on with; until all of it does, nothing is changed."""
+"""Checks that a checkpoint belongs to this run; nothing is changed before all of them pass."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from fastgrad import _generators
 from fastgrad._typing import Array
-from fastgrad.checkpoints import Checkpoint
+from fastgrad.training import generators
+from fastgrad.training.arguments import Data
+from fastgrad.training.checkpoint_file import Checkpoint
+from fastgrad.training.history import History
 
-FREE = ("iterations",)
-"""What may be another when a run is resumed."""
+FREE = ("iterations", "every", "minutes")
+"""Settings that may differ when a run is resumed."""
 
 EACH_STEP = ("loss", "gradient_seconds")
 
 
-def digest(data: tuple[tuple[Array, Array], tuple[Array, Array]]) -> str:
+def digest(data: Data) -> str:
     """Return the SHA-256 of the data's bytes, shapes and types."""
     sha256 = hashlib.sha256()
     for array in (*data[0], *data[1]):
-        array = np.asarray(array)
         sha256.update(f"{array.dtype.str} {array.shape}".encode())
         sha256.update(np.ascontiguousarray(array).data)
     return sha256.hexdigest()
@@ -33,13 +35,7 @@ def check(
     rng: np.random.Generator | None,
     config: dict[str, Any],
 ) -> None:
-    """Refuse a checkpoint that this run cannot go on from.
-
-    Raises
-    ------
-    ValueError
-        If the run is another, or would be shorter than what is done.
-    """
+    """Refuse a checkpoint of another run, or of one that is longer than this is to be."""
     for name in {**saved.config, **config}:
         was, now = saved.config.get(name), config.get(name)
         if name not in FREE and was != now:
@@ -55,26 +51,22 @@ def check(
     was, now = _shapes(saved.params), _shapes(params)
     if was != now:
         raise ValueError(f"the parameters must be those of {saved.path}, {was}, got {now}")
-    _generators.check(rng, saved.generator)
+    generators.check(rng, saved.generator)
 
 
 def restore(saved: Checkpoint, params: dict[str, Array], rng: np.random.Generator | None) -> None:
-    """Set the parameters and the generator to what they were."""
+    """Set the parameters and the generator to the saved state."""
     for name, array in saved.params.items():
         params[name][...] = array
-    _generators.restore(rng, saved.generator)
+    generators.restore(rng, saved.generator)
 
 
-def columns(saved: Checkpoint, names: list[str]) -> dict[str, list[Any]]:
-    """Return the columns of the history.
+def history(saved: Checkpoint) -> History:
+    """Return the history of a checkpoint, or raise ValueError if its columns do not fit.
 
-    Raises
-    ------
-    ValueError
-        If they do not fit together: those of `EACH_STEP` have an entry a step, the others one for
-        each step in "evaluated".
+    Those of `EACH_STEP` have an entry a step, the others one for each step in "evaluated".
     """
-    table = saved.history
+    table, names = saved.history, [column.name for column in fields(History)]
     if table.keys() != set(names) or any(column.ndim != 1 for column in table.values()):
         raise ValueError(f"{saved.path} is damaged: its history must have the columns {names}")
     evaluated = table["evaluated"]
@@ -86,7 +78,7 @@ def columns(saved: Checkpoint, names: list[str]) -> dict[str, list[Any]]:
     inside = (evaluated >= 0) & (evaluated < saved.iteration)
     if not inside.all() or (np.diff(evaluated) <= 0).any():
         raise ValueError(f"{saved.path} is damaged: evaluated must be steps that are done")
-    return {name: column.tolist() for name, column in table.items()}
+    return History(**{name: column.tolist() for name, column in table.items()})
 
 
 def _shapes(params: dict[str, Array]) -> dict[str, tuple[Any, ...]]:

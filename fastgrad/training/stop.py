@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a long run fulfils when its state is whole."""
+"""On Ctrl-C or SIGTERM, finish the step, then stop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NOTICE = b"\nstopping after this step; once more stops at once\n"
 class Stop:
     """Catches SIGINT (Ctrl-C) and SIGTERM within a ``with`` block, in the main thread.
 
-    Until it is asked for the first time, the first signal raises KeyboardInterrupt. From then on
-    whoever asks ``stop()`` between two steps is trusted to end soon, and a signal only makes that
-    answer True; ``at_once()`` ends this. A second signal ends the process whatever it does.
+    Before the first call of ``stop()`` a signal raises KeyboardInterrupt. After it, a signal makes
+    the next call return True, so that a loop can end between two steps, until ``at_once()`` is
+    called. A second signal ends the process, whatever it is doing.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Stop:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Tell whether to stop now; until the next question a signal waits."""
+        """Return whether a signal has come; until the next call, signals wait."""
         self._waits = True
         return self.signum != 0
 
@@ -63,7 +63,7 @@ class Stop:
 
     def _come(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
-        # The system's own action, because a compiled loop or a dead disk listens to nothing else.
+        # The next signal kills: a compiled loop or a hanging disk would never let Python see it.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         if not self._waits:

@@ -1,4 +1,4 @@
-"""Where a training run stands, in a file that is written whole and read with suspicion.
+"""The state of a training run in a file: written whole, read with suspicion.
 
 A checkpoint is an npz file that NumPy itself can read: the parameters, the columns of the history,
 and a header in JSON, as the bytes of a uint8 array. Nothing in it is a pickle.
@@ -10,21 +10,18 @@ import json
 import logging
 import math
 import os
-import time
-import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastgrad._files import replacing
-from fastgrad._locks import alone_in
 from fastgrad._typing import Array
 from fastgrad._version import __version__
+from fastgrad.training.arguments import brief
 
 FORMAT = 1
 PATTERN = "checkpoint-*.npz"
@@ -61,118 +58,6 @@ class Checkpoint:
     config: dict[str, Any]
     seconds: float
     path: Path | None = None
-
-
-@dataclass
-class Checkpoints:
-    """Where, and how often, a training run writes a checkpoint.
-
-    However seldom, one is written when the run is stopped and when it ends. The last two are kept.
-
-    Parameters
-    ----------
-    folder : path
-        A folder, made if need be. It may hold no checkpoint of another run, and no other process
-        may be writing there.
-    every : int, optional
-        After so many steps.
-    minutes : float, optional
-        Once so much time has passed since the last.
-    about : dict, optional
-        What else makes the run (the seed, the name of the data set), in JSON's types. A run is
-        resumed with the same only.
-
-    Attributes
-    ----------
-    last : Path or None
-        The last checkpoint that was written or resumed from.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `every` is not a whole number from 1, `minutes` is not above 0, or `about` is no JSON.
-
-    Examples
-    --------
-    >>> import tempfile, fastgrad
-    >>> from fastgrad.training import train
-    >>> data = fastgrad.load_mnist()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     net = fastgrad.TwoLayerNet(784, 5, 10)
-    ...     history = train(net, data, iterations=9, checkpoints=Checkpoints(folder, every=4))
-    ...     print([path.name for path in newest_first(folder)])
-    ...     history = train(net, data, iterations=12, resume=read(folder))
-    ['checkpoint-00000009.npz', 'checkpoint-00000008.npz']
-    >>> len(history.loss)
-    12
-    """
-
-    folder: str | os.PathLike[str]
-    every: int | None = None
-    minutes: float | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    last: Path | None = field(default=None, init=False)
-    _since: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        every, minutes = self.every, self.minutes
-        if every is not None and (type(every) is not int or every < 1):
-            raise ValueError(f"every must be a whole number of steps from 1, got {every!r}")
-        if minutes is not None and not 0 < minutes < math.inf:
-            raise ValueError(f"minutes must be finite and above 0, got {minutes!r}")
-        self.about = json.loads(json.dumps(self.about))
-
-    @contextmanager
-    def opened(self, resumed: Checkpoint | None) -> Iterator[None]:
-        """Have the folder to oneself; refuse one that holds the checkpoints of another run."""
-        folder = Path(self.folder)
-        with alone_in(folder):
-            self._begin(folder, resumed)
-            yield
-
-    def _begin(self, folder: Path, resumed: Checkpoint | None) -> None:
-        self.last = None if resumed is None else resumed.path
-        own = self.last is not None and self.last.parent.resolve() == folder.resolve()
-        if not own and (found := newest_first(folder)):
-            raise ValueError(
-                f"{folder} holds {found[0].name} of an earlier run: resume that run, or take "
-                "another folder"
-            )
-        self._since = time.monotonic()
-
-    def due(self, iteration: int) -> bool:
-        """Tell whether one is to be written after that many steps."""
-        if self.every is not None and iteration % self.every == 0:
-            return True
-        return self.minutes is not None and time.monotonic() - self._since >= 60 * self.minutes
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; keep it and the one before it. A full disk is a warning only."""
-        self._since = time.monotonic()
-        try:
-            path = write(self.folder, checkpoint)
-        except OSError as error:
-            warnings.warn(
-                f"no checkpoint was written after {checkpoint.iteration} iterations: {error}; "
-                f"training goes on, the last one is {self.last or 'none'}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            return
-        # Also those of a future that was given up for an earlier checkpoint.
-        kept = {path.name, self.last.name if self.last else ""}
-        for old in newest_first(self.folder) if len(kept) == 2 else []:
-            if old.name not in kept:
-                old.unlink(missing_ok=True)
-        # What a killed process has left.
-        for part in Path(self.folder).glob(f".{PATTERN}.*"):
-            part.unlink(missing_ok=True)
-        self.last = path
-
-    def remove(self) -> None:
-        """Remove the checkpoints of a run whose results are written."""
-        for path in newest_first(self.folder):
-            path.unlink(missing_ok=True)
 
 
 def newest_first(folder: str | os.PathLike[str]) -> list[Path]:
@@ -223,6 +108,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
     Raises
     ------
+    TypeError
+        If `path` is no path.
     OSError
         If there is none, or it cannot be read.
     ValueError
@@ -234,6 +121,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     No more memory is taken than the file has bytes: what its parts say of their sizes is compared
     with that first. Their check sums are compared, and nothing is unpickled.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be that of a checkpoint or a folder, got {brief(path)}")
     path = Path(path)
     if not path.is_dir():
         return _read(path)

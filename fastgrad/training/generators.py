@@ -1,4 +1,4 @@
-"""The state of whatever draws the batches: a NumPy Generator, or NumPy's global generator."""
+"""The state of the generator of batches: a NumPy Generator, or NumPy's global one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 State = dict[str, Any]
 
 LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "has_gauss": 1}
-"""What NumPy does not check: a position beyond the end would read foreign memory."""
+"""Limits that NumPy does not check: a position beyond the end would read foreign memory."""
 
 
 def state(rng: np.random.Generator | None) -> State:

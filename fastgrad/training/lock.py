@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""A lock on a folder: one process at a time."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastgrad._files import made_folder
+
 NAME = ".lock"
 TAKEN = errno.EACCES, errno.EAGAIN, errno.EDEADLK
-"""How a system says that somebody else has the lock."""
+"""The errors by which a system says that another process has the lock."""
 
 _held: set[int] = set()
 
 
-def _forked() -> None:
-    """Let go of what belongs to the parent: a lock lasts as long as anyone has its file open."""
+def _release_in_child() -> None:
+    """Close the locks of the parent: a lock lasts as long as any process has its file open."""
     for handle in _held:
         os.close(handle)
     _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 @contextlib.contextmanager
 def alone_in(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep every other process that asks the same out of a folder, which is made if need be.
+    """Lock a folder against other calls; make it if need be, and remove it if it stays empty.
 
-    The system ends it with the process, however that ends.
+    The system releases the lock when the process ends, however it ends.
 
     Raises
     ------
     BlockingIOError
-        If somebody is in there.
+        If the folder is locked.
 
     Examples
     --------
@@ -47,18 +49,18 @@ def alone_in(folder: str | os.PathLike[str]) -> Iterator[None]:
     Traceback (most recent call last):
     BlockingIOError: ... is in use...
     """
-    path = Path(folder, NAME)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _open(path)
-    _held.add(handle)
-    try:
-        yield
-    finally:
-        # First the name, so that nobody locks a file that others do not find any more.
-        with contextlib.suppress(OSError):  # Windows keeps what is open
-            path.unlink()
-        _held.discard(handle)
-        os.close(handle)
+    with made_folder(folder):
+        path = Path(folder, NAME)
+        handle = _open(path)
+        _held.add(handle)
+        try:
+            yield
+        finally:
+            # First the name, so that nobody locks a file that others do not find any more.
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                path.unlink()
+            _held.discard(handle)
+            os.close(handle)
 
 
 def _open(path: Path) -> int:
@@ -67,7 +69,7 @@ def _open(path: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(handle)
-            # Who had the lock may have removed the file since it was opened here.
+            # Its last holder may have removed the file since it was opened here.
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except FileNotFoundError:
