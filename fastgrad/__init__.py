@@ -3,20 +3,20 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
+from fastgrad._derivatives.directional import directional_derivative
+from fastgrad._derivatives.gradient import grad, numerical_gradient
+from fastgrad._derivatives.hessian import hessian
+from fastgrad._derivatives.hessian_vector import hessian_vector_product
+from fastgrad._derivatives.info import Info
+from fastgrad._derivatives.jacobian import jacobian
+from fastgrad._derivatives.step_sweep import StepSweep, step_sweep
+from fastgrad._formulas.stencils import STENCILS, Stencil
 from fastgrad._version import __version__
-from fastgrad.directional import directional_derivative
-from fastgrad.gradient import grad, numerical_gradient
-from fastgrad.hessian import hessian
-from fastgrad.hessian_vector import hessian_vector_product
-from fastgrad.info import Info
-from fastgrad.jacobian import jacobian
-from fastgrad.stencils import STENCILS, Stencil
-from fastgrad.sweep import StepSweep, step_sweep
 
 if TYPE_CHECKING:
+    from fastgrad._checking.check_gradient import GradientMismatch, assert_gradient, check_gradient
     from fastgrad.datasets import load_mnist
-    from fastgrad.gradcheck import GradientMismatch, assert_gradient, check_gradient
-    from fastgrad.two_layer_net import TwoLayerNet
+    from fastgrad.networks import TwoLayerNet
 
 __all__ = [
     "STENCILS",
@@ -43,10 +43,10 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Loaded when first used: a worker that differentiates a Python function needs no numba.
 _LAZY = {
-    "GradientMismatch": "fastgrad.gradcheck",
-    "TwoLayerNet": "fastgrad.two_layer_net",
-    "assert_gradient": "fastgrad.gradcheck",
-    "check_gradient": "fastgrad.gradcheck",
+    "GradientMismatch": "fastgrad._checking.check_gradient",
+    "TwoLayerNet": "fastgrad.networks",
+    "assert_gradient": "fastgrad._checking.check_gradient",
+    "check_gradient": "fastgrad._checking.check_gradient",
     "load_mnist": "fastgrad.datasets",
 }
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from fastgrad import TwoLayerNet, engine
-from fastgrad.executors import Executor
-from fastgrad.objectives.base import Cost
+from fastgrad._parallel import cost
+from fastgrad._parallel.team import Team
 
 # The first example may compile something.
 settings.register_profile("fastgrad", deadline=None, database=None)
@@ -39,11 +38,10 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Spread all work, however short, and trust threads."""
-    monkeypatch.setattr(Executor, "pays", lambda self, cost: self.workers > 1)
-    monkeypatch.setattr(Executor, "cold", False)
-    monkeypatch.setattr(engine, "_begin", lambda run, items, executor: (items, Cost(1.0, 1.0)))
-    monkeypatch.setattr(engine, "_try_threads", lambda run, executor, *work: (*work, executor))
+    """Hand all work out, however short."""
+    monkeypatch.setattr(Team, "saves", lambda self, *work: float(self.workers > 1))
+    monkeypatch.setattr(cost, "SLOW", 0.0)
+    monkeypatch.setattr(Team, "pays", lambda self, saved: self.workers > 1)
 
 
 @pytest.fixture
@@ -51,6 +49,8 @@ def make_net(rng):
     """Build a network with weights of a given size, so that no formula hides behind 0.01."""
 
     def make(inputs=7, hidden=5, classes=4, *, size=1.0):
+        from fastgrad import TwoLayerNet
+
         net = TwoLayerNet(inputs, hidden, classes, rng=rng)
         for name, array in net.params.items():
             net.params[name] = (size if name == "W2" else 1.0) * rng.standard_normal(array.shape)

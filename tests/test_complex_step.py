@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tolerances import COMPLEX, FLOAT32
 
 from fastgrad import grad, jacobian, numerical_gradient
-from fastgrad.objectives import values
+from fastgrad._evaluation import values
 
 # Analytic functions of one variable, with their derivatives; the first is Squire's and Trapp's.
 PAIRS = {
@@ -128,12 +128,12 @@ def test_f_is_evaluated_as_often_as_documented():
         stencil="complex",
         full_output=True,
     )
-    assert len(calls) == info.evaluations == 4
+    assert len(calls) == info.evaluations == 5  # one of them tells that f reads x nowhere else
     np.testing.assert_allclose(info.step, [1e-20, 1e-20, 1e-25], rtol=COMPLEX)
     assert info.value == pytest.approx(9 + 1e-10)
     # One coordinate at a time, by its step, and the real part never.
-    np.testing.assert_array_equal(np.array(calls).imag, [[0, 0, 0], *np.diag(info.step)])
-    np.testing.assert_array_equal(np.array(calls).real, [[3, 0, 1e-5]] * 4)
+    np.testing.assert_array_equal(np.array(calls[1:]).imag, [[0, 0, 0], *np.diag(info.step)])
+    np.testing.assert_array_equal(np.array(calls).real, [[3, 0, 1e-5]] * 5)
 
 
 def test_many_points_at_once():
@@ -150,7 +150,7 @@ def test_many_points_at_once():
     np.testing.assert_allclose(gradient, np.exp(x / 4) / 4, rtol=4 * COMPLEX)
     assert info.value == pytest.approx(np.exp(x / 4).sum(), rel=100 * COMPLEX)
     assert (sum(longest), max(longest), info.step) == (info.evaluations, 64, 1e-30)
-    assert info.evaluations == 301
+    assert info.evaluations == 302
     with pytest.raises(
         TypeError, match="array of complex numbers where stencil='complex', got float64"
     ):
@@ -166,7 +166,7 @@ def test_nothing_to_differentiate():
 @pytest.mark.parametrize("x", [2.0, [2.0], (np.array(2.0),)], ids=["number", "list", "tuple"])
 def test_cmath_and_numbers(x):
     def f(z):
-        return cmath.exp(complex(z[0] if isinstance(z, tuple) or z.ndim else z))
+        return cmath.exp(complex(z if np.ndim(z) == 0 else z[0]))
 
     gradient = numerical_gradient(f, x, stencil="complex")
     value = gradient[0] if isinstance(gradient, tuple) else gradient
@@ -216,7 +216,7 @@ def test_a_book_closure_is_refused():
     [
         lambda z, x: (z * x).sum(),  # half of the derivative would be missing
         lambda z, x: (x**2).sum() + 0j,
-        lambda z, x: 1 / complex(x[0] >= 0) + z.sum(),  # raises while x is NaN
+        lambda z, x: 1 / complex(x[0] <= 1) + z.sum(),  # raises while x is elsewhere
     ],
 )
 def test_an_f_that_also_reads_x_from_elsewhere_is_refused(f):
@@ -279,12 +279,12 @@ def test_an_exception_names_the_coordinate_and_x_is_restored():
     assert told == ["f was evaluated at x[1] = 2.0 + 1e-20j"]
 
 
-def test_an_interrupt_while_x_is_overwritten_gives_it_back():
+def test_an_interrupt_while_x_is_elsewhere_gives_it_back():
     x = np.array([1.0, -0.0, 2.0])
     before = x.tobytes()
 
     def f(z):
-        assert np.isnan(x).all()
+        assert (x != [1.0, 0.0, 2.0]).all()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -299,7 +299,7 @@ def test_values_that_are_not_finite():
     x = np.ones(3)
     with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x\[1\] = 1.0 \+ 1e-20j"):
         numerical_gradient(f, x, stencil="complex")
-    with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x;"):
+    with pytest.raises(FloatingPointError, match=r"f is .*nan.* at x\[0\] = 1.0 \+ 1e-20j"):
         numerical_gradient(lambda z: z.sum() * math.nan, x, stencil="complex")
     kept = numerical_gradient(f, x, stencil="complex", nonfinite="keep")
     assert kept[[0, 2]].tolist() == [1.0, 1.0]

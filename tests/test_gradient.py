@@ -8,7 +8,6 @@ import functions_of_x
 import numba
 import numpy as np
 import pytest
-from conftest import poisoned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,13 +15,14 @@ from tolerances import BOUNDED, FLOAT32, HALF, MINIMUM, MINIMUM_SCALED, TRUNCATI
 
 import fastgrad
 from fastgrad import STENCILS, grad, numerical_gradient, reference
+from fastgrad._evaluation.compiled import driver
 
 
 @numba.njit
 def cubes(x):
     total = 0.0
     for value in x.flat:
-        total += value**3
+        total += value * value * value
     return total
 
 
@@ -72,6 +72,8 @@ def laid_out(x, layout):
 @given(x=arrays, layout=st.sampled_from("CF") | st.sampled_from(["strided", "swapped"]))
 def test_every_shape_and_layout_gives_the_reference_loop(way, x, layout):
     f, options = WAYS[way]
+    if way == "compiled":  # Anew for every number of axes.
+        x = x.reshape(x.shape[:1] + (-1,) * (x.ndim > 1))
     x = laid_out(x, layout)
     before = x.tobytes()
     gradient = numerical_gradient(f, x, 0.5, **options)
@@ -153,11 +155,55 @@ def test_nothing_to_differentiate():
     assert numerical_gradient(total, {}) == {}
 
 
-def test_f_is_called_with_x_itself():
+@pytest.mark.parametrize("stencil", ["central", "forward", "complex"])
+def test_f_gets_an_array_of_its_own_at_every_evaluation(stencil):
+    x, kept = np.array([3.0, 4.0]), []
+
+    def f(y):
+        kept.append(y)
+        length = (y @ y) ** 0.5
+        y /= length
+        return length
+
+    gradient = numerical_gradient(f, x, stencil=stencil)
+    # |x| has the second derivative 1 / |x| at most.
+    np.testing.assert_allclose(gradient, [0.6, 0.8], rtol=0, atol=1e-4)
+    assert x.tolist() == [3.0, 4.0]
+    assert not any(np.may_share_memory(y, z) for y in kept for z in [x, *kept] if y is not z)
+
+
+def test_structures_are_f_s_own_as_well():
+    x = {"W": np.ones((2, 2), order="F"), "b": [np.ones(2), np.float32(2.0)]}
+    before = copy.deepcopy(x)
+
+    def f(y):
+        y["W"] *= y["b"].pop()
+        return float(y.pop("W").sum())
+
+    gradient = numerical_gradient(f, x)
+    np.testing.assert_allclose(gradient["W"], 2.0, rtol=TRUNCATION)
+    np.testing.assert_allclose(gradient["b"][1], 4.0, rtol=FLOAT32 / 1e-3)
+    assert repr(x) == repr(before)
+
+
+def test_points_are_f_s_own_as_well():
     x = np.ones(3)
-    seen = []
-    numerical_gradient(lambda y: seen.append(y is x) or 0.0, x)
-    assert seen == [True] * 6
+
+    def f(points):
+        points **= 2
+        return points.sum(axis=1)
+
+    np.testing.assert_allclose(numerical_gradient(f, x, batched=True), 2.0, rtol=TRUNCATION)
+    assert x.tolist() == [1.0] * 3
+
+
+def test_x_may_have_the_other_order_of_bytes(way):
+    f, options = way
+    for x in (np.array([1.0, 2.0]), np.array([1.0, 2.0], np.float32)):
+        swapped = x.astype(x.dtype.newbyteorder())
+        gradient = numerical_gradient(f, swapped, 0.5, **options)
+        assert gradient.dtype == swapped.dtype
+        assert gradient.tolist() == numerical_gradient(f, x, 0.5, **options).tolist()
 
 
 def test_a_book_closure_that_ignores_its_argument():
@@ -165,6 +211,41 @@ def test_a_book_closure_that_ignores_its_argument():
     gradient = numerical_gradient(lambda _: np.sum(x**2), x)
     expected = reference.numerical_gradient(lambda _: np.sum(x**2), x)
     assert gradient.tobytes() == expected.tobytes()
+
+
+def test_a_function_that_reads_x_both_ways():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    f = lambda y: float(np.sum(x**3) + 0.5 * np.sum(y**2))  # noqa: E731
+    gradient = numerical_gradient(f, x)
+    assert gradient.tobytes() == reference.numerical_gradient(f, x).tobytes()
+
+
+@pytest.mark.parametrize("options", [{}, {"errors": "nan"}])
+def test_a_closure_need_not_be_defined_at_x(options):
+    # Central differences do not ask for f(x), although that is what its first call here returns.
+    x = np.zeros(1)
+    assert numerical_gradient(lambda _: 1 / x[0].item(), x, 0.5, **options) == [4.0]
+    with np.errstate(divide="ignore"):
+        assert numerical_gradient(lambda _: np.log(abs(x[0])), x, **options) == [0.0]
+
+
+def test_an_x_that_a_closure_reads_must_be_movable():
+    p = {"w": 3.0, "b": np.ones(2)}
+    with pytest.raises(TypeError, match=r"reads x from outside, but x\['w'\] cannot be changed"):
+        numerical_gradient(lambda _: p["w"] * p["b"].sum(), p)
+    x = np.ones(2)
+    x.flags.writeable = False
+    with pytest.raises(TypeError, match="reads x from outside"):
+        numerical_gradient(lambda _: x.sum(), x)
+
+
+def test_a_random_function_is_no_closure(rng):
+    x = np.ones(3)
+    f = lambda y: float(y @ y + 1e-9 * rng.random())  # noqa: E731
+    gradient, info = numerical_gradient(f, x, 0.5, full_output=True)
+    np.testing.assert_allclose(gradient, 2.0, rtol=0, atol=2e-9)
+    # One evaluation elsewhere differs, and three more differ among themselves.
+    assert info.evaluations == 2 * 3 + 1 + 1 + 3
 
 
 def test_read_only_x_is_copied():
@@ -183,12 +264,12 @@ def test_args_are_passed_on(way):
 
         @numba.njit
         def scaled(x, a, b):
-            return a * cubes(x) + b.sum()
+            return a * cubes(x) + b[0]
 
     else:
 
         def scaled(x, a, b):
-            return a * f(x) + b.sum()
+            return a * f(x) + b[0]
 
     x = np.array([1.0, 2.0])
     got = numerical_gradient(scaled, x, args=(2.0, np.ones(3)), **options)
@@ -229,26 +310,39 @@ def test_a_compiled_f_of_many_forms():
 
     @numba.njit
     def of_two(arrays):
-        return arrays[0].sum() * arrays[1][0]
+        return arrays[0][0, 1] * arrays[1][0]
+
+    @numba.njit
+    def writes(x):
+        x[0] *= x[0]
+        return x[0] + x[1]
 
     assert numerical_gradient(whole, np.ones(2)).tolist() == [0.0, 0.0]
     np.testing.assert_allclose(numerical_gradient(one_element, np.ones(2)), [2.0, 0.0])
     first, second = numerical_gradient(of_two, (np.ones((2, 2)), np.array([3.0])))
-    np.testing.assert_allclose(first, 3.0)
-    np.testing.assert_allclose(second, 4.0)
+    np.testing.assert_allclose(first, [[0.0, 3.0], [0.0, 0.0]])
+    np.testing.assert_allclose(second, 1.0)
+    x = np.array([3.0, 4.0])
+    assert numerical_gradient(writes, x, 0.5).tolist() == [6.0, 1.0]
+    assert x.tolist() == [3.0, 4.0]
+
+
+def test_a_compiled_f_need_not_be_defined_at_x():
+    f = numba.njit(lambda x: 1 / x[0])
+    assert numerical_gradient(f, np.zeros(1), 0.5).tolist() == [4.0]
+    with pytest.raises(ZeroDivisionError):
+        numerical_gradient(f, np.zeros(1), 0.5, stencil="forward")
 
 
 def test_a_compiled_f_is_compiled_once():
-    from fastgrad.objectives.jitted import driver
-
     @numba.njit
     def f(x):
         return x.sum()
 
-    for _ in range(3):
-        numerical_gradient(f, np.ones(3))
+    for size in (3, 4, 3):
+        numerical_gradient(f, np.ones(size))
     assert len(f.signatures) == 1
-    assert len(driver(f).loop.signatures) == 1
+    assert len(driver(f, False).signatures) == 1
 
 
 def test_a_compiled_f_that_reads_x_from_outside_is_refused():
@@ -285,11 +379,24 @@ def test_float32_means_something(way, size):
 
 
 def test_the_step_of_float32_is_the_documented_one():
-    x = np.array([-0.5, 3.0, 1000.0], np.float32)
+    x = np.array([0.0, -0.5, 3.0, 1000.0], np.float32)
     _, info = numerical_gradient(lambda x: float(x.sum()), x, full_output=True)
-    np.testing.assert_allclose(
-        info.step, np.cbrt(np.finfo(np.float32).eps) * np.array([1, 3, 1000]), rtol=1e-4
-    )
+    h = np.float32(np.cbrt(2.0**-23))
+    # What x + h leaves of it, and beyond 1 the nearest power of 2.
+    assert info.step.tolist() == [h, (x[1] + h) - x[1], 2.0**-6, 4.0]
+
+
+def test_the_step_of_float64_is_the_book_s_up_to_10():
+    x = np.array([0.0, -10.0, 11.0, 100.0, -1e12])
+    _, info = numerical_gradient(lambda x: float(x.sum()), x, full_output=True)
+    # Beyond, 1e-4 |x| / 10 to the nearest power of 2.
+    assert info.step.tolist() == [1e-4, 1e-4, 2.0**-13, 2.0**-10, 2.0**23]
+
+
+def test_what_rounding_leaves_of_a_step_divides():
+    # At 1e12 numbers are 2**-13 apart: a step of 1e-4 is one of 2**-13.
+    f = lambda x: float(x[0] - 1e12)  # noqa: E731
+    assert numerical_gradient(f, np.array([1e12]), 1e-4).tolist() == [1.0]
 
 
 def test_half_and_extended_precision():
@@ -316,8 +423,9 @@ def test_a_step_that_is_no_number_is_refused(h):
 
 
 def test_a_lost_step_names_the_coordinate():
+    x = {"b": np.ones(3), "W": np.array([[1.0, 2.0], [1e20, 0.0]])}
     with pytest.raises(ValueError, match=r"x\['W'\]\[1, 0\] = 1e\+20 does not move"):
-        numerical_gradient(total, {"b": np.ones(3), "W": np.array([[1.0, 2.0], [1e20, 0.0]])})
+        numerical_gradient(total, x, 1e-4)
     with pytest.raises(ValueError, match=r"x\[2\] = 1.0 does not move .* float32"):
         numerical_gradient(np.sum, np.array([0, 1e-3, 1], np.float32), 1e-8)
 
@@ -415,14 +523,38 @@ def test_bounds_for_structures():
 @pytest.mark.parametrize(("name", "each", "once"), [("forward", 1, 1), ("backward", 1, 1),
                          ("central", 2, 0), ("five-point", 4, 0), ("six-point", 6, 0)])  # fmt: skip
 def test_f_is_evaluated_as_often_as_documented(name, each, once):
-    calls = []
-    _, info = numerical_gradient(
-        lambda x: calls.append(1) or float(x.sum()), np.ones(7), stencil=name, full_output=True
-    )
-    assert len(calls) == info.evaluations == 7 * each + 1
+    calls, x = [], np.ones(7)
+    f = lambda x: calls.append(1) or float(x.sum())  # noqa: E731
+    _, info = numerical_gradient(f, x, stencil=name, full_output=True)
+    # One tells that f does not read x from outside, one is f(x).
+    assert len(calls) == info.evaluations == 7 * each + 1 + 1
     calls.clear()
-    numerical_gradient(lambda x: calls.append(1) or 0.0, np.ones(7), stencil=name)
-    assert len(calls) == 7 * each + once
+    numerical_gradient(f, x, stencil=name)
+    assert len(calls) == 7 * each + once + 1
+    calls.clear()
+    _, info = numerical_gradient(lambda _: f(x), x, stencil=name, full_output=True)
+    assert len(calls) == info.evaluations == 7 * each + 1 + 3
+
+
+def test_every_evaluation_of_a_compiled_f_is_counted():
+    @numba.njit
+    def f(x, calls):
+        calls[0] += 1
+        return x.sum()
+
+    for once in (2, 1):  # One at x, and one more for its time where f had to be compiled.
+        calls = np.zeros(1)
+        _, info = numerical_gradient(f, np.ones(7), args=(calls,), full_output=True)
+        assert calls[0] == info.evaluations == 7 * 2 + 1 + once
+
+
+def test_a_function_less_precise_than_x_gets_steps_of_its_own():
+    f = lambda x: np.float32(x @ x)  # noqa: E731
+    x = np.array([0.5, 3.0])
+    gradient, info = numerical_gradient(f, x, full_output=True)
+    h = np.array([np.cbrt(2.0**-23), 2.0**-6])
+    np.testing.assert_allclose(info.step, h, rtol=1e-9)
+    assert (np.abs(gradient - 2 * x) <= FLOAT32 * 10 / h).all()
 
 
 def test_full_output(way):
@@ -440,7 +572,7 @@ def test_full_output(way):
 def test_progress_is_shown(way, capsys):
     f, options = way
     numerical_gradient(f, np.ones(5), progress=True, **options)
-    assert "5/5" in capsys.readouterr().err
+    assert "10/10" in capsys.readouterr().err
 
 
 # Failures --------------------------------------------------------------------------------------
@@ -461,16 +593,6 @@ def test_an_exception_names_the_coordinate_and_x_is_restored():
     assert told == ["f was evaluated at x['W'][0, 1] = 2.0 + 0.0001"]
 
 
-def test_an_error_before_the_first_evaluation_is_the_one_that_is_raised(monkeypatch):
-    def fails(*_):
-        raise RuntimeError("not compiled")
-
-    monkeypatch.setattr("fastgrad.objectives.jitted.jit_around", lambda _: fails)
-    monkeypatch.setattr(np, "empty", poisoned)
-    with pytest.raises(RuntimeError, match="not compiled"):
-        numerical_gradient(numba.njit(lambda x: x[0]), np.array([1.0]))
-
-
 def test_an_exception_in_a_compiled_or_batched_f_names_the_coordinate(way):
     f, options = way
 
@@ -480,7 +602,7 @@ def test_an_exception_in_a_compiled_or_batched_f_names_the_coordinate(way):
         return f(x)
 
     if f is cubes:
-        fails = numba.njit(lambda x: 1 / (x.min() >= 2))
+        fails = numba.njit(lambda x: 1 / (x[1] >= 2))
     x = np.array([3.0, 2.0])
     with pytest.raises((ValueError, ZeroDivisionError)) as caught:
         numerical_gradient(fails, x, **options)
@@ -489,16 +611,21 @@ def test_an_exception_in_a_compiled_or_batched_f_names_the_coordinate(way):
         assert "x[1] = 2.0 - 0.0001" in caught.value.__notes__[0]
 
 
+@numba.njit
+def logarithms(x):
+    return np.log(x[0] - 1) + np.log(x[1] - 1) + np.log(x[2] - 1)
+
+
 @pytest.mark.parametrize("stencil", ["central", "backward"])
 def test_a_value_that_is_not_finite_names_the_coordinate_and_the_side(way, stencil):
     f, options = way
 
     def logarithm(x):
         with np.errstate(all="ignore"):
-            return np.log(x - 1).sum(axis=1) if options else float(np.log(x - 1).sum())
+            return logarithms.py_func(x.T)
 
     if f is cubes:
-        logarithm = numba.njit(lambda x: np.log(x - 1).sum())
+        logarithm = logarithms
     x = np.array([3.0, 1.00005, 2.0])
     with pytest.raises(FloatingPointError, match=r"f is nan at x\[1\] = 1.00005 - 0.0001"):
         numerical_gradient(logarithm, x, stencil=stencil, **options)

@@ -22,8 +22,9 @@ def run(monkeypatch, tmp_path):
 
     def run(title):
         # Not the name of a module: what the recipe defines is sent to workers by value.
-        names = {"__name__": "recipe"}
-        exec(compile(RECIPES[title], f"recipe: {title}", "exec"), names)
+        names, file = {"__name__": "recipe"}, tmp_path / "recipe.py"
+        file.write_text(RECIPES[title])  # joblib.Memory reads the source of what it remembers
+        exec(compile(RECIPES[title], str(file), "exec"), names)
         return names
 
     return run
@@ -92,6 +93,18 @@ def test_a_simulation_on_two_processes(run):
         names["gradient"], [rate**10, by_rate, powers.sum()], rtol=TRUNCATION
     )
     assert (names["info"].workers, names["info"].backend) == (2, "processes")
+
+
+@pytest.mark.usefixtures("always")
+def test_what_is_remembered_is_not_evaluated_again(run):
+    names = run("Remember evaluations, and go on after a crash")
+    np.testing.assert_allclose(names["gradient"], 3 * names["x"] ** 2, rtol=TRUNCATION)
+    first = Path("runs.txt").read_text().splitlines()
+    assert len(set(first)) == 10
+    assert len(first) <= 11  # one point also tells that f does not read x from outside
+    again = run("Remember evaluations, and go on after a crash")
+    assert again["gradient"].tobytes() == names["gradient"].tobytes()
+    assert Path("runs.txt").read_text().splitlines() == first
 
 
 def test_steps(run):

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*ROOT.glob("fastgrad/**/*.py"), *ROOT.glob("scripts/*.py")]
 MODULES = {"pickle", "dill", "marshal", "shelve", "yaml", "runpy"}
 # Of bytes that this very call has pickled, and that no file holds.
-PARCELS = {("parcels.py", "cloudpickle", "dumps"), ("parcels.py", "cloudpickle", "loads")}
+PARCELS = {("payload.py", "cloudpickle", "dumps"), ("payload.py", "cloudpickle", "loads")}
 
 
 def wrong(source, name):

@@ -1,0 +1,1 @@
+"""The derivatives that people call, one a file."""

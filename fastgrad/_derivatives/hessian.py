@@ -1,0 +1,133 @@
+"""The Hessian of any function, from its values alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastgrad._derivatives.arguments import begin, check_one_array
+from fastgrad._derivatives.info import make_info
+from fastgrad._formulas.bounds import read_bounds
+from fastgrad._formulas.second_order import SecondOrder
+from fastgrad._formulas.second_stencils import second
+from fastgrad._formulas.stencils import Stencil, named
+from fastgrad._formulas.step_sizes import StepSizes, second_steps
+from fastgrad._formulas.steps import Steps
+
+
+def hessian(
+    f: Callable[..., Any],
+    x: Any,
+    h: Any = None,
+    *,
+    args: tuple[Any, ...] = (),
+    stencil: str | Stencil = "central",
+    workers: int | None = None,
+    backend: str | None = None,
+    batched: bool = False,
+    bounds: tuple[Any, Any] | None = None,
+    nonfinite: Literal["raise", "keep"] = "raise",
+    progress: bool = False,
+    full_output: bool = False,
+) -> Any:
+    """Return the second derivatives of `f` at `x` by finite differences.
+
+    By default it is ``(f(x + h_i) - 2 f(x) + f(x - h_i)) / h_i**2`` on the diagonal, and off it
+    ``(f(x + h_i + h_j) - f(x + h_i - h_j) - f(x - h_i + h_j) + f(x - h_i - h_j)) / (4 h_i h_j)``
+    ([1]_, 25.3.23 and 25.3.26), where h_i moves coordinate i. Both have an error of second order.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
+        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
+        compiled loop.
+    x : ndarray of float, or number
+        Where: one array of any shape. It holds the same bits after the call as before, also after
+        an exception in f, Ctrl-C, or the loss of a worker.
+    h : float or array of x's shape, optional
+        The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
+        with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
+        there truncation, h**order, and rounding, eps / h**2, are about equal.
+    args : tuple, optional
+        Further arguments of `f`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
+        The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
+        coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
+        formula for the second derivative on the same offsets is used, and where they are too few
+        for its order, as those to one side are, on one more.
+    workers, backend : int and str, optional
+        As for `numerical_gradient`.
+    batched : bool, default False
+        `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns k
+        numbers. A batch takes at most 64 MiB.
+    bounds : tuple, optional
+        ``(lower, upper)``, each a number or of x's shape; infinity is allowed. Nothing outside is
+        evaluated: near a bound a one-sided formula of the same order is used for the coordinate,
+        with a smaller step where not even that fits.
+    nonfinite : {"raise", "keep"}
+        What to do when f is not finite: raise, or carry on with it.
+    progress : bool, default False
+        Show a bar with the time left.
+    full_output : bool, default False
+        Return ``(hessian, info)`` with a `fastgrad.Info`.
+
+    Returns
+    -------
+    ndarray, shape x.shape + x.shape
+        With the dtype of x. Symmetric to the bit: each pair of coordinates is evaluated once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; f has not been evaluated then.
+    FloatingPointError
+        If f is not finite somewhere; the message names the coordinates and the sides.
+    RuntimeError, Exception
+        As for `numerical_gradient`.
+
+    See Also
+    --------
+    hessian_vector_product : one direction alone.
+
+    Notes
+    -----
+    Costs ``2 + 2 n + 2 n (n - 1)`` evaluations of f for "central" and n coordinates,
+    ``2 + 2 n + n (n - 1) / 2`` for "forward" and "backward" ([2]_, 8.1), ``2 + 4 n + 8 n (n - 1)``
+    and ``2 + 6 n + 18 n (n - 1)`` for "five-point" and "six-point"; near a bound, one more for each
+    coordinate. One of the 2 is f(x), the other tells whether f reads x from outside; see
+    `numerical_gradient`. Beside the result, its upper triangle is held once more.
+
+    References
+    ----------
+    .. [1] M. Abramowitz, I. A. Stegun (eds.), Handbook of Mathematical Functions, National Bureau
+       of Standards, 1964, section 25.3.
+    .. [2] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd edition, Springer, 2006.
+
+    Examples
+    --------
+    >>> hessian(lambda x: x[0] ** 2 * x[1], np.array([1.0, 2.0])).round(6)
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    start = time.perf_counter()
+    formula = named(stencil)
+    request = begin(
+        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, progress=progress,
+        batched=batched,
+    )  # fmt: skip
+    parameters = request.parameters
+    check_one_array(parameters, "hessian")
+    limits = read_bounds(parameters, bounds)
+
+    def make(eps: float) -> SecondOrder:
+        sizes = StepSizes(parameters, h, None, second_steps(formula.order), eps)
+        return SecondOrder(
+            Steps(parameters, second(formula), sizes, limits, keep_nan=request.keep), full_output
+        )
+
+    found = request.derivatives(make)
+    shape, dtype = parameters.leaves[0].shape, parameters.dtypes[0]
+    result = found.formula.hessian(found.rows, found.value).astype(dtype).reshape(shape + shape)
+    return (result, make_info(start, found, parameters)) if full_output else result

@@ -1,0 +1,196 @@
+"""The Hessian of any function times a vector, without the Hessian."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from fastgrad._derivatives.arguments import Request, begin
+from fastgrad._derivatives.directional import read_direction
+from fastgrad._derivatives.engine import Found, Options, differentiate
+from fastgrad._derivatives.info import make_info
+from fastgrad._evaluation.callable import Calls
+from fastgrad._evaluation.values import Reader
+from fastgrad._formulas.along import Along, Direction, GradientAlong, longest_step
+from fastgrad._formulas.bounds import Bounds, read_bounds
+from fastgrad._formulas.coordinates import Coordinates
+from fastgrad._formulas.stencils import Stencil, named
+from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive, second_steps
+from fastgrad._formulas.steps import Steps
+from fastgrad._parallel.team import SERIAL
+from fastgrad._typing import Array
+
+
+def hessian_vector_product(
+    f: Callable[..., Any] | None,
+    x: Any,
+    v: Any,
+    h: float | None = None,
+    *,
+    gradient: Callable[..., Any] | None = None,
+    args: tuple[Any, ...] = (),
+    stencil: str | Stencil = "central",
+    workers: int | None = None,
+    backend: str | None = None,
+    batched: bool = False,
+    bounds: tuple[Any, Any] | None = None,
+    nonfinite: Literal["raise", "keep"] = "raise",
+    full_output: bool = False,
+) -> Any:
+    """Return the Hessian of `f` at `x` times `v`, by finite differences.
+
+    It is the derivative of the gradient along v, by default ``(g(x + h v) - g(x - h v)) / 2h``
+    ([1]_), where g is `gradient`, or else the numerical gradient of f by the same formula.
+
+    Parameters
+    ----------
+    f : callable or None
+        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
+        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
+        compiled loop. Not called, and None is allowed, where `gradient` is given.
+    x : ndarray of float, number, or dict, list or tuple of arrays
+        Where. It holds the same bits after the call as before, also after an exception in f,
+        Ctrl-C, or the loss of a worker.
+    v : like x
+        Of the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
+    h : float, optional
+        The step along v, absolute; without `gradient` also the step of the numerical gradients. By
+        default the gradients take the steps of `hessian`, and the step along v is the largest with
+        which no coordinate moves further than that;
+        with `gradient` as in `directional_derivative`.
+    gradient : callable, optional
+        ``gradient(x, *args)`` returns the gradient of f: like x. It may read x from its closure.
+    args : tuple, optional
+        Further arguments of `f` and `gradient`.
+    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
+        The formula.
+    workers, backend : int and str, optional
+        Who works on the numerical gradients, as for `numerical_gradient`.
+    batched : bool, default False
+        `f` takes many points at once, as for `numerical_gradient`. Not with `gradient`.
+    bounds : tuple, optional
+        ``(lower, upper)``, each a number or like x; infinity is allowed. Neither f nor `gradient`
+        is evaluated outside: a formula of the same order looks to the side that has room, along v
+        as along each coordinate, with a smaller step where not even that fits. Of the room on a
+        side, without `gradient`, half is for v and half for the coordinates.
+    nonfinite : {"raise", "keep"}
+        What to do when f or `gradient` is not finite: raise, or carry on with it.
+    full_output : bool, default False
+        Return ``(product, info)`` with a `fastgrad.Info`. Its value is f(x), and NaN with
+        `gradient`, whose calls then are the evaluations; its step is that along v.
+
+    Returns
+    -------
+    ndarray, or dict, list or tuple of ndarray
+        Of the structure, the shapes and the dtypes of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, v moves nothing at this h, or leads out of the bounds
+        forwards and backwards: before anything is evaluated. If `gradient` returns anything that
+        is not like x.
+    FloatingPointError
+        If f or `gradient` is not finite somewhere.
+    RuntimeError, Exception
+        As for `numerical_gradient`.
+
+    See Also
+    --------
+    hessian : all of it.
+
+    Notes
+    -----
+    Costs as many gradients as the formula has points: two for "central", "forward" and "backward",
+    four and six for "five-point" and "six-point", one more near a bound. Without `gradient` each
+    of them costs what `numerical_gradient` says: ``4 n`` evaluations of f in all for "central" and
+    n coordinates. One more with `full_output`, and one that tells whether f, or `gradient`, reads
+    x from outside.
+
+    References
+    ----------
+    .. [1] J. Nocedal, S. J. Wright, Numerical Optimization, 2nd edition, Springer, 2006,
+       section 8.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, v = np.array([1.0, 2.0]), np.array([1.0, -1.0])
+    >>> hessian_vector_product(lambda x: x[0] ** 2 * x[1], x, v).round(6)
+    array([2., 2.])
+    >>> g = lambda x: np.array([2 * x[0] * x[1], x[0] ** 2])
+    >>> hessian_vector_product(None, x, v, gradient=g).round(6)
+    array([2., 2.])
+    """
+    start = time.perf_counter()
+    if not (gradient is None or callable(gradient)):
+        raise TypeError(f"gradient must be callable or None, got {gradient!r}")
+    if batched and gradient is not None:
+        raise ValueError("batched=True is for f, which is not called where gradient is given")
+    formula = named(stencil)
+    request = begin(
+        f if gradient is None else gradient, x, args, workers=workers, backend=backend,
+        nonfinite=nonfinite, batched=batched,
+    )  # fmt: skip
+    parameters = request.parameters
+    along, limits = read_direction(parameters, v), read_bounds(parameters, bounds)
+    step = None if h is None else positive(h, "h must be a number")
+    if gradient is not None:
+        found = _from_gradient(request, along, formula, step, limits)
+        found.value, found.shape, product = np.float64(math.nan), (), found.rows[0]
+    else:
+        found = _from_values(request, along, formula, step, limits, with_value=full_output)
+        direction, rows = found.formula.direction, list(found.rows)
+        center = rows.pop() if direction.formula.center else None
+        product = direction.derivative(rows, center)
+    result = parameters.assemble(product)
+    return (result, make_info(start, found, parameters)) if full_output else result
+
+
+def _from_gradient(
+    request: Request, along: Array, formula: Stencil, h: float | None, bounds: Bounds | None
+) -> Found:
+    """Return the derivative of a gradient that is known."""
+    parameters, gradient, args = request.parameters, request.f, request.args
+
+    def of_x(x: Any) -> Array:
+        parts = parameters.matching(gradient(x, *args), "gradient")
+        return np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
+
+    sizes = StepSizes(parameters, None, None, first_steps)
+    each = sizes.of(range(parameters.size), parameters.vector())
+    step = longest_step(along, each) if h is None else h
+    direction = Direction(parameters, along, formula, step, bounds)
+    calls = Calls(of_x, parameters, direction.x, Reader(numbers=False), keep=request.keep)
+    return differentiate(calls, Along(direction, with_value=False), Options(SERIAL, request.keep))
+
+
+def _from_values(
+    request: Request,
+    along: Array,
+    formula: Stencil,
+    h: float | None,
+    bounds: Bounds | None,
+    *,
+    with_value: bool,
+) -> Found:
+    """Return the gradients at the points along v, and at x last where the formula needs it."""
+    parameters = request.parameters
+
+    def make(eps: float) -> GradientAlong:
+        sizes = StepSizes(parameters, h, None, second_steps(formula.order), eps)
+        each = sizes.of(range(parameters.size), parameters.vector())
+        step = longest_step(along, each) if h is None else h
+        # Half of the room on a side is for v, and half for the coordinates.
+        direction = Direction(parameters, along, formula, step, bounds, share=0.5)
+        # The same formulas wherever on the line x is, so that their errors cancel.
+        steps = Steps(parameters, formula, sizes, bounds, between=direction.ends())
+        at = [*direction.moves, *([direction.x] if direction.formula.center else [])]
+        gradients = [Coordinates(steps.moved_to(x), with_value=False) for x in at]
+        return GradientAlong(direction, gradients, with_value)
+
+    return request.derivatives(make)

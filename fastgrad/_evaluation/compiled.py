@@ -1,0 +1,178 @@
+"""A numba-compiled callable, driven from a compiled loop."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from fastgrad._evaluation.callable import Calls, EvaluationError, Values
+from fastgrad._evaluation.proof import outside
+from fastgrad._evaluation.values import Reader
+from fastgrad._formulas.points import Points
+from fastgrad._structures import Parameters
+from fastgrad._typing import Array
+
+
+def is_compiled(f: object) -> bool:
+    """Tell whether `f` was compiled by numba, without importing it for functions that are not."""
+    dispatcher = sys.modules.get("numba.core.dispatcher")
+    return dispatcher is not None and dispatcher.Dispatcher in type(f).__mro__
+
+
+def refuse_frozen(f: Any, parameters: Parameters) -> None:
+    """Raise if a compiled `f` has taken x in from outside, as a constant."""
+    for name, array in _frozen(f).items():
+        if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
+            raise TypeError(
+                f"f reads x from outside, as {name}, which numba has compiled in: it would "
+                "never see x move; let f use its argument, or pass f.py_func"
+            )
+
+
+@functools.lru_cache(maxsize=256)
+def _frozen(f: Any) -> dict[str, Array]:
+    # To look for them takes as long as a hundred evaluations of a short f.
+    return {name: value for name, value in outside(f).items() if isinstance(value, np.ndarray)}
+
+
+def drivable(parameters: Parameters, args: tuple[Any, ...]) -> bool:
+    """Tell whether compiled code can move a copy of x: arrays of one dtype, or one number.
+
+    An array in `args` that shares its memory with x would have to move along.
+    """
+    leaves = parameters.leaves
+    tuples = parameters.is_array or type(parameters.x) is tuple
+    alike = all(leaf.dtype == leaves[0].dtype for leaf in leaves)
+    if not (tuples and alike and leaves):
+        return False
+    return not any(
+        isinstance(arg, np.ndarray) and np.may_share_memory(arg, leaf)
+        for arg in args
+        for leaf in leaves
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def driver(f: Any, number: bool) -> Any:
+    """Return the compiled loop around `f` that changes x at each point and calls f.
+
+    ``loop(x, flat, original, args, index, value, start, at, out)`` writes f's values to the rows
+    of `out` and returns the size of what f returned; where that is another than a row it stops.
+    `flat` is a view of all of x; ``at[0]`` says which point is next.
+    """
+    from fastgrad._jit import jit_around
+
+    if number:
+
+        @jit_around
+        def call(x, args):  # type: ignore[no-untyped-def]
+            return f(x[0], *args)
+    else:
+
+        @jit_around
+        def call(x, args):  # type: ignore[no-untyped-def]
+            return f(x, *args)
+
+    @jit_around
+    def loop(x, flat, original, args, index, value, start, at, out):  # type: ignore[no-untyped-def]
+        for k in range(len(start) - 1):
+            at[0] = k
+            for i in range(len(flat)):  # An assignment takes 0.3 s more to compile, of 0.8.
+                flat[i] = original[i]
+            for i in range(start[k], start[k + 1]):
+                flat[index[i]] = value[i]
+            returned = np.asarray(call(x, args))
+            if returned.size != out.shape[1]:
+                return returned.size
+            for j, number in enumerate(returned.flat):
+                out[k, j] = number
+        return out.shape[1]
+
+    return loop
+
+
+class CompiledCalls(Calls):
+    """``f(x, *args)``, called from compiled code; see `Calls`.
+
+    Parameters
+    ----------
+    f, parameters, x, reader
+        As for `Calls`; f takes `args` as well.
+    args : tuple
+        Further arguments of f.
+    """
+
+    def __init__(
+        self,
+        f: Any,
+        parameters: Parameters,
+        x: Array,
+        reader: Reader,
+        *,
+        args: tuple[Any, ...],
+        keep: bool,
+    ) -> None:
+        super().__init__(f, parameters, x, reader, keep=keep)
+        self.args = args
+
+    def at(self, index: Any, value: Any) -> Any:
+        """Return what f returns at one point, called from Python."""
+        point = self.x.copy()
+        point[index] = value
+        return self.f(self.parameters.build(point), *self.args)
+
+    def compiles(self, *, new: bool) -> bool:
+        """Tell whether the loop around f can be compiled, and have it compiled.
+
+        Where f is not `new` to these types neither is the loop, once it has been compiled at all.
+        """
+        if not new and driver(self.f, self._is_number).overloads:
+            return True
+        from numba.core.errors import NumbaError
+
+        empty = Points(np.empty(0, np.int64), np.empty(0, self.x.dtype), np.zeros(1, np.int64))
+        try:
+            self._drive(empty, np.zeros(1, np.int64), np.empty((0, self._width)))
+        except NumbaError:
+            return False
+        return True
+
+    @property
+    def _is_number(self) -> bool:
+        return self.parameters.is_array and self.parameters.numbers[0]
+
+    @property
+    def _width(self) -> int:
+        return math.prod(self.reader.shape or ())
+
+    def __call__(self, points: Points) -> Values:
+        """Return f at all points."""
+        at, out = np.zeros(1, np.int64), np.empty((points.count, self._width))
+        try:
+            size = self._drive(points, at, out)
+            if size != self._width:
+                shape = self.reader.shape
+                raise TypeError(
+                    f"f must return arrays of one shape: it was {shape} before, and now an array "
+                    f"of {size} numbers"
+                )
+        except Exception as error:
+            raise EvaluationError(int(at[0]), error) from error
+        return Values(out[:, 0] if self.reader.numbers else out, [])
+
+    def _drive(self, points: Points, at: Array, out: Array) -> int:
+        dtype = self.parameters.leaves[0].dtype.newbyteorder("=")
+        original = self.x.astype(dtype, copy=False)
+        flat, parameters = original.copy(), self.parameters
+        pieces = [
+            part.reshape(leaf.shape)
+            for part, leaf in zip(parameters.parts(flat), parameters.leaves, strict=True)
+        ]
+        x = flat if self._is_number else parameters.rebuild(pieces)
+        value = points.value.astype(dtype, copy=False)
+        loop, bounds = driver(self.f, self._is_number), points.bounds()
+        return int(loop(x, flat, original, self.args, points.index, value, bounds, at, out))

@@ -1,0 +1,59 @@
+"""The book's functions, which read x from outside: the only place where the caller's x moves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastgrad._evaluation.callable import Calls, Values
+from fastgrad._formulas.points import Points
+from fastgrad._structures import Parameters
+from fastgrad._typing import Array
+
+
+class InPlace(Calls):
+    """f, called with the caller's own x, which is moved for every point and put back."""
+
+    def __call__(self, points: Points) -> Values:
+        """Return f at all points. x is restored whatever happens."""
+        with moving(self.parameters):
+            return super().__call__(points)
+
+    def at(self, index: Any, value: Any) -> Any:
+        """Return what f returns while x is changed at `index` to `value`."""
+        try:
+            write(self.parameters, index, value)
+            return self.f(self.parameters.x)
+        finally:
+            write(self.parameters, index, self.x[index])
+
+
+@contextlib.contextmanager
+def moving(parameters: Parameters) -> Iterator[list[Array]]:
+    """Hold x for this thread alone and yield a copy of its arrays; put them back at the end."""
+    with parameters.held():
+        saved = [leaf.copy() for leaf in parameters.leaves]
+        try:
+            yield saved
+        finally:
+            restore(parameters, saved)
+
+
+def restore(parameters: Parameters, saved: list[Array]) -> None:
+    """Put the arrays of x back."""
+    for leaf, copy in zip(parameters.leaves, saved, strict=True):
+        if leaf.flags.writeable:
+            leaf[...] = copy
+
+
+def write(parameters: Parameters, index: Any, value: Any) -> None:
+    """Change coordinates of the caller's own arrays; their indices ascend."""
+    index, value = np.atleast_1d(index), np.atleast_1d(value)
+    ends = index.searchsorted(parameters.starts).tolist()
+    for k, leaf in enumerate(parameters.leaves):
+        mine = slice(ends[k], ends[k + 1])
+        if mine.start < mine.stop:
+            leaf.flat[index[mine] - parameters.starts[k]] = value[mine]

@@ -1,0 +1,191 @@
+"""Finds out by one evaluation whether f reads x from outside, as the book's functions do."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastgrad._evaluation.callable import Calls
+from fastgrad._evaluation.in_place import moving
+from fastgrad._evaluation.values import precision
+from fastgrad._formulas.points import Points
+from fastgrad._structures import Parameters, is_structure
+from fastgrad._typing import Array
+
+READS = 100.0
+"""How many times more f must change with x than it does by itself to read x from outside."""
+
+
+GOLDEN = (5**0.5 - 1) / 2
+
+
+_NEVER: Any = None
+
+
+class Proof:
+    """f at one point while the caller's x is elsewhere: the same bits, unless f reads x.
+
+    Parameters
+    ----------
+    calls : Calls
+        f, with arrays of its own.
+    point : Points
+        The one point.
+    target : ndarray
+        A long vector; every coordinate of the caller's x is moved a random part of the way to it.
+
+    Attributes
+    ----------
+    eps : float
+        Relative precision of what f returned.
+    repeated : int
+        Evaluations beyond the one.
+    """
+
+    def __init__(self, calls: Calls, point: Points, target: Array) -> None:
+        self.calls, self.point, self.target = calls, point, target
+        self.eps, self.repeated, self._elsewhere = 0.0, 0, _NEVER
+        self._change = next(iter(point.changes()))
+
+    def evaluate(self) -> None:
+        """Evaluate f while x is elsewhere. x is restored whatever happens."""
+        with moved_at_random(self.calls.parameters, self.target):
+            self._elsewhere = self._value()
+
+    def _value(self) -> Any:
+        try:
+            returned = self.calls.at(*self._change)
+            self.eps = precision(returned)
+            return self.calls.reader.read(returned)
+        except Exception as error:
+            return type(error)
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether f has the same bits at the point with x in place."""
+        return _same(value, self._elsewhere)
+
+    def reads_outside(self, value: Any) -> bool:
+        """Tell whether f reads x from outside, or differs by itself, as a random function does.
+
+        One evaluation more shows which it is, three where it is random.
+        """
+        again = [self._value()]
+        self.repeated += 1
+        if _same(value, again[0]):
+            return True
+        again += [self._value(), self._value()]
+        self.repeated += 2
+        if any(isinstance(one, type) for one in (value, self._elsewhere, *again)):
+            return False
+        first, *others = again  # `value` may be that of a worker.
+        by_itself = max(np.abs(np.subtract(one, first)).max() for one in others)
+        by_x = np.abs(np.subtract(self._elsewhere, first)).max()
+        return bool(by_x > READS * by_itself)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, type) or isinstance(other, type):
+        return one is other
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (one != one and other != other)
+    return np.shape(one) == np.shape(other) and np.array_equal(one, other, equal_nan=True)
+
+
+@contextlib.contextmanager
+def moved_at_random(parameters: Parameters, target: Array) -> Iterator[None]:
+    """Move every coordinate of the caller's x a part of the way; put all back at the end."""
+    # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
+    way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
+    x = parameters.vector()
+    vector = x + (way * (target - x)).astype(x.dtype)
+    with moving(parameters), contextlib.ExitStack() as undo:
+        for k, (leaf, slot) in enumerate(zip(parameters.leaves, _slots(parameters.x), strict=True)):
+            part = vector[parameters.starts[k] : parameters.starts[k + 1]].reshape(leaf.shape)
+            if slot is not None:
+                container, key = slot
+                _set_item(undo, container, key, part)
+            elif _writable(undo, leaf):
+                leaf[...] = part
+        yield
+
+
+def _writable(undo: contextlib.ExitStack, leaf: Array) -> bool:
+    """Tell whether an array can be written to, if need be by lifting its protection a while."""
+    if not leaf.flags.writeable:
+        try:
+            leaf.flags.writeable = True
+        except ValueError:  # Its memory belongs to somebody else.
+            return False
+        original = leaf.copy()
+
+        def protect() -> None:
+            leaf[...] = original
+            leaf.flags.writeable = False
+
+        undo.callback(protect)
+    return True
+
+
+def _set_item(undo: contextlib.ExitStack, container: Any, key: Any, part: Array) -> None:
+    """Change a number, or a list of numbers, in the caller's list or dict."""
+    original = container[key]
+    undo.callback(container.__setitem__, key, original)
+    container[key] = part.tolist() if isinstance(key, slice) else part.item()
+
+
+def _slots(x: Any) -> Iterator[tuple[Any, Any] | None]:
+    """Yield for each leaf that is no array the list or dict that holds it, and its key there.
+
+    Arrays yield None, and numbers in tuples, which cannot be changed.
+    """
+    if not is_structure(x):
+        yield (x, slice(None)) if isinstance(x, list) else None
+        return
+    for key, item in x.items() if isinstance(x, dict) else enumerate(x):
+        if is_structure(item) or isinstance(item, list):
+            yield from _slots(item)
+        else:
+            fixed = isinstance(item, np.ndarray) or isinstance(x, tuple)
+            yield None if fixed else (x, key)
+
+
+def check_movable(parameters: Parameters) -> None:
+    """Refuse an f that reads x from outside where x cannot be moved in place."""
+    for name, movable in zip(parameters.names, parameters.movable, strict=True):
+        if not movable:
+            raise TypeError(
+                f"f reads x from outside, but {name} cannot be changed in place there (it is a "
+                "number, a list or a read-only array): let f use its argument, or pass writable "
+                "arrays"
+            )
+
+
+def check_captured(f: Any, parameters: Parameters, derivatives: Array) -> None:
+    """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside."""
+    for k, leaf in enumerate(parameters.leaves):
+        if (
+            parameters.movable[k]
+            or derivatives[parameters.starts[k] : parameters.starts[k + 1]].any()
+        ):
+            continue
+        for name, value in outside(f).items():
+            same = value is parameters.x if parameters.is_array else False
+            if same or (isinstance(value, np.ndarray) and np.may_share_memory(value, leaf)):
+                raise TypeError(
+                    f"f reads x from outside, as {name}, which cannot be moved there: the "
+                    "derivative would be 0; let f use its argument, or pass a writable array"
+                )
+
+
+def outside(f: Any) -> dict[str, Any]:
+    """Return what a function reads from outside: its closure and its globals, by name."""
+    f = getattr(f, "__wrapped__", getattr(f, "func", f))
+    f = getattr(f, "py_func", getattr(f, "__func__", f))
+    if not inspect.isfunction(f):
+        return {}
+    variables = inspect.getclosurevars(f)
+    return {**variables.globals, **variables.nonlocals}

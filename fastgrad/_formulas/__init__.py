@@ -1,0 +1,1 @@
+"""Points and weights: mathematics on arrays, without f and without workers."""

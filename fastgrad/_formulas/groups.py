@@ -1,0 +1,86 @@
+"""First derivatives of a sparse Jacobian: columns that share no row move together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastgrad._formulas.coordinates import weighted_sums
+from fastgrad._formulas.formula import Formula
+from fastgrad._formulas.points import Points, joined, unmoved
+from fastgrad._formulas.sparsity import Pattern
+from fastgrad._formulas.steps import Steps
+from fastgrad._typing import Array, Integers
+
+
+class Groups(Formula):
+    """One item is a group of the columns of a pattern; all its coordinates move at once.
+
+    Parameters
+    ----------
+    steps : Steps
+        Which points, and which weights, along each coordinate.
+    pattern : Pattern
+        Where the Jacobian may differ from 0, its columns in groups.
+    with_value : bool
+        Whether f(x) is wanted in any case. It then is the first point.
+    """
+
+    def __init__(self, steps: Steps, pattern: Pattern, with_value: bool) -> None:
+        self.pattern, self.plan = pattern, steps.plan(range(steps.parameters.size))
+        self._lengths = steps.counts[self.plan.which]
+        groups = range(len(pattern.starts) - 1)
+        counts = [int(self._lengths[self._columns(group)].max()) for group in groups]
+        super().__init__(steps, counts, with_value or bool(counts and steps.centers.any()))
+
+    def _columns(self, item: int) -> Integers:
+        """Return the coordinates of a group."""
+        first, last = self.pattern.starts[item : item + 2]
+        return self.pattern.order[first:last]
+
+    def points(self, block: range) -> Points:
+        """Return some of the points."""
+        return joined([self._point(k) for k in block])
+
+    def _point(self, k: int) -> Points:
+        if k < self.value_first:
+            return unmoved(self.steps.x.dtype)
+        item = self.complete(k)
+        columns, move = self._columns(item), k - self.first(item)
+        columns = columns[move < self._lengths[columns]]
+        return Points(columns, self.plan.value[columns, move], np.array([0, len(columns)]))
+
+    def told_apart(self, point: Points, output: int) -> Points:
+        """Return a point with the coordinate that an output depends on before the others."""
+        pattern = self.pattern
+        column = np.repeat(pattern.order, np.diff(pattern.ends))
+        mine = np.isin(point.index, column[pattern.rows == output])
+        first = np.argsort(~mine, kind="stable")
+        return Points(point.index[first], point.value[first], point.start)
+
+    def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array for all derivatives that may differ from 0."""
+        rows = self.pattern.shape[0]
+        if outputs not in ((), (rows,)):
+            raise ValueError(
+                f"f returns {outputs[0]} numbers, but sparsity has the shape {self.pattern.shape}: "
+                "it must have a row for each"
+            )
+        return np.empty(len(self.pattern.rows), dtype)
+
+    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
+        """Write the derivatives of some groups; parameters as for `Coordinates`."""
+        begin = self.first(items.start)
+        for item in items:
+            mine = values[self.first(item) - begin : self.first(item + 1) - begin]
+            first, last = self.pattern.starts[item : item + 2]
+            ends = self.pattern.ends[first : last + 1]
+            rows = self.pattern.rows[ends[0] : ends[-1]]
+            # One derivative a row of the pattern: of the output `rows` by the coordinate `column`.
+            column = np.repeat(self._columns(item), np.diff(ends))
+            used = np.arange(len(mine)) < self._lengths[column][:, np.newaxis]
+            out[ends[0] : ends[-1]] = weighted_sums(
+                self.steps, self.plan.which[column], self.plan.divisor[column],
+                mine.T[rows][used], value[rows] if self.value_first else value,
+            )  # fmt: skip

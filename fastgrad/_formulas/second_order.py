@@ -1,0 +1,132 @@
+"""Second derivatives by every pair of coordinates: the points and weights of a Hessian."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+
+from fastgrad._formulas.coordinates import weighted_sums
+from fastgrad._formulas.formula import Formula
+from fastgrad._formulas.points import Points, joined, unmoved
+from fastgrad._formulas.second_stencils import SecondStencil
+from fastgrad._formulas.stencils import tables
+from fastgrad._formulas.steps import Plan, Steps
+from fastgrad._typing import Array
+
+
+class SecondOrder(Formula):
+    """The upper triangle of a Hessian, row after row.
+
+    By two coordinates it is the formula for the first derivative taken along both,
+    ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. What uses the offset 0 stands in
+    other rows: row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and
+    for each j after i the sum over a and b, all without that offset; `hessian` joins them.
+
+    Parameters
+    ----------
+    steps : Steps
+        Of a `SecondStencil`.
+    with_value : bool
+        Whether f(x) is wanted in any case. It then is the first point.
+    """
+
+    def __init__(self, steps: Steps, with_value: bool) -> None:
+        items = steps.parameters.size
+        self.plan = steps.plan(range(items))
+        formulas = cast("tuple[SecondStencil, ...]", steps.formulas)
+        counts, _, weights, centers = tables(tuple(formula.first for formula in formulas))
+        which = self.plan.which
+        self.counts, self.slopes, self.centers = counts[which], weights[which], centers[which]
+        after = self.counts[::-1].cumsum()[::-1] - self.counts
+        rows = steps.counts[which] + self.counts * after
+        super().__init__(steps, rows, with_value or bool(items and steps.centers.any()))
+
+    def points(self, block: range) -> Points:
+        """Return some of the points."""
+        parts = []
+        if self.value_first and block.start == 0:
+            parts.append(unmoved(self.steps.x.dtype))
+            block = range(1, block.stop)
+        while block:
+            row = self.complete(block.start)
+            first, stop = self.first(row), min(self.first(row + 1), block.stop)
+            parts.append(self._row(row, range(block.start - first, stop - first)))
+            block = range(stop, block.stop)
+        return joined(parts)
+
+    def _row(self, i: int, some: range) -> Points:
+        """Return some of the points of a row: along i alone, then along i and each j after it."""
+        value, alone = self.plan.value, int(self.steps.counts[self.plan.which[i]])
+        j, a, b = self._corners(i)
+        k = np.arange(some.start, some.stop)
+        own, pair = k[k < alone], k[k >= alone] - alone
+        other = i + 1 + j[pair]
+        corners = np.stack([value[i, a[pair]], value[other, b[pair]]], axis=1)
+        index = np.stack([np.full(len(pair), i), other], axis=1)
+        return Points(
+            np.concatenate([np.full(len(own), i), index.reshape(-1)]),
+            np.concatenate([value[i, own], corners.reshape(-1)]),
+            np.concatenate([np.arange(len(own)), len(own) + 2 * np.arange(len(pair) + 1)]),
+        )
+
+    def _corners(self, i: int) -> tuple[Array, Array, Array]:
+        """Return for each pair's points: which j after i, and which moves of i and of j."""
+        width = self.slopes.shape[1]
+        used = np.arange(width) < self.counts[i + 1 :, np.newaxis, np.newaxis]
+        shape = (self.items - i - 1, int(self.counts[i]), width)
+        j, a, b = np.nonzero(np.broadcast_to(used, shape))
+        return j, a, b
+
+    def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array for all rows, one after the other."""
+        return np.empty(self._place(self.items), dtype)
+
+    def _place(self, row: int) -> int:
+        return row * (self.items + 1) - row * (row - 1) // 2
+
+    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
+        """Write some rows; parameters as for `Coordinates`."""
+        begin = self.first(items.start)
+        for i in items:
+            mine = values[self.first(i) - begin : self.first(i + 1) - begin]
+            self._combine(i, out[self._place(i) : self._place(i + 1)], mine, value)
+
+    def _combine(self, i: int, out: Array, values: Array, value: Any) -> None:
+        alone = int(self.steps.counts[self.plan.which[i]])
+        j, a, b = self._corners(i)
+        weights, others = self.slopes[i, : self.counts[i]], self.slopes[i + 1 :]
+        corners = np.zeros((len(others), len(weights), others.shape[1]), out.dtype)
+        corners[j, a, b] = values[alone:]
+        which, divisor = self.plan.which[[i]], self.plan.divisor[[i]]
+        out[:1] = weighted_sums(self.steps, which, divisor, values[:alone], value)
+        out[1:] = 0
+        for k, weight in enumerate(weights):
+            out[1] += weight * values[k]
+            for column in range(others.shape[1]):
+                out[2:] += weight * others[:, column] * corners[:, k, column]
+
+    def hessian(self, rows: Array, value: Any) -> Array:
+        """Return the Hessian of all rows, both triangles from the same numbers."""
+        n, h, centers = self.items, first_divisor(self.steps, self.plan), self.centers
+        parts = [rows[self._place(i) : self._place(i + 1)] for i in range(n)]
+        alone = np.array([part[1] for part in parts])
+        hessian = np.empty((n, n), rows.dtype)
+        for i, part in enumerate(parts):
+            beside = slice(i + 1, n)
+            sums = part[2:] + _terms(centers[beside], alone[i]) + _terms(centers[i], alone[beside])
+            sums += _terms(centers[i] * centers[beside], value)
+            hessian[i, i] = part[0]
+            hessian[i, beside] = hessian[beside, i] = sums / (h[i] * h[beside])
+        return hessian
+
+
+def first_divisor(steps: Steps, plan: Plan) -> Array:
+    """Return the steps that first derivatives along the same moves are divided by."""
+    return np.sqrt(plan.divisor) if steps.formulas[0].derivative == 2 else plan.divisor
+
+
+def _terms(weights: Any, values: Any) -> Any:
+    """Return weights times values: 0 where the weight is, whatever the value."""
+    with np.errstate(invalid="ignore"):
+        return np.where(weights, weights * values, 0.0)

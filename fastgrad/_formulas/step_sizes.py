@@ -1,0 +1,142 @@
+"""How long the step of each coordinate is to be, before bounds shorten it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastgrad._structures import Parameters
+from fastgrad._typing import Array, Floats
+
+BOOK_STEP = 1e-4
+
+EPS = float(np.finfo(float).eps)
+
+BOOK_RANGE = 10.0
+"""Up to this |x| the book's step is taken; beyond, rounding of x would spoil it."""
+
+Default = Callable[[Array, Any], Floats]
+"""Takes coordinates and their relative precision, returns their steps."""
+
+
+def first_steps(x: Array, eps: Any) -> Floats:
+    """Return the default steps of first derivatives: the book's 1e-4 wherever that is good.
+
+    That is float64 with ``|x| <= 10``. Below float64 it is ``eps**(1/3)``, at which truncation and
+    rounding are about equal. From there on steps grow with |x|, as powers of 2: x + h is exact.
+    """
+    precise = eps <= EPS
+    if np.ndim(eps) == 0 and precise and len(x) and abs(x.item(np.abs(x).argmax())) <= BOOK_RANGE:
+        return np.full(len(x), BOOK_STEP)
+    unit = np.where(precise, BOOK_STEP, np.cbrt(eps))
+    size = np.abs(x) / np.where(precise, BOOK_RANGE, 1.0)
+    # |x| of infinity is refused later, in words.
+    with np.errstate(over="ignore", invalid="ignore"):
+        grown = np.exp2(np.round(np.log2(unit * np.maximum(size, 1.0))))
+    return np.where(size <= 1.0, unit, grown).astype(float)
+
+
+def second_steps(order: int) -> Default:
+    """Return what returns the default steps of second derivatives.
+
+    That is ``eps**(1 / (order + 2)) * max(1, |x|)``: there truncation, ``h**order``, and rounding,
+    ``eps / h**2``, are about equal.
+    """
+
+    def steps(x: Array, eps: Any) -> Floats:
+        h = eps ** (1 / (order + 2)) * np.maximum(1, np.abs(x))
+        return np.asarray((x + h) - x, float)
+
+    return steps
+
+
+class StepSizes:
+    """The steps that the caller asked for.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Where the derivative is taken.
+    h : None, float, or like x
+        Absolute steps; None takes those of `default`.
+    relative_step : float or None
+        Instead of `h`: steps of ``relative_step * |x|``, and of `relative_step` where x is 0.
+    default : callable
+        See `Default`.
+    eps : float
+        Relative precision of f, where that is coarser than x.
+
+    Attributes
+    ----------
+    one : float or None
+        The step that all coordinates share.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `h` or `relative_step` are no steps, or both are given.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        h: Any,
+        relative_step: float | None,
+        default: Default = first_steps,
+        eps: float = 0.0,
+    ) -> None:
+        self._parameters, self._default, self.eps = parameters, default, eps
+        self.one: float | None = None
+        self._each: Floats | None = None
+        self._relative: float | None = None
+        if relative_step is not None:
+            if h is not None:
+                raise ValueError(
+                    f"pass h or relative_step, not both; got {h!r} and {relative_step!r}"
+                )
+            self._relative = positive(relative_step, "relative_step must be a number or None")
+        elif h is not None and (isinstance(h, str) or not hasattr(h, "__len__")):
+            self.one = positive(h, "h must be a number, an array or structure like x, or None")
+        elif h is not None:
+            self._each = parameters.spread(h, "h")
+
+    @property
+    def default(self) -> bool:
+        """Whether the caller asked for no steps."""
+        return self.shared and self.one is None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the caller asked for no step of each coordinate."""
+        return self._each is None and self._relative is None
+
+    def of(self, block: range, x: Array) -> Floats:
+        """Return the steps of some coordinates, whose values are `x`, as a new array."""
+        if self.one is not None:
+            return np.full(len(x), self.one)
+        if self._each is not None:
+            return self._each[block.start : block.stop].copy()
+        if self._relative is not None:
+            return self._relative * np.where(x == 0, 1.0, np.abs(x)).astype(float)
+        eps = self._parameters.eps(block)
+        return self._default(x, np.maximum(eps, self.eps) if self.eps else eps)
+
+
+def positive(value: Any, wanted: str) -> float:
+    """Return a step as a float; `wanted` says what else than a number may stand there."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{wanted}, got {value!r}")
+    try:
+        step = float(value)
+    except OverflowError:  # of a long integer
+        step = math.inf
+    if not (math.isfinite(step) and step > 0):
+        name = wanted.split()[0]
+        raise ValueError(
+            f"{name} must be a finite step above 0, got {value!r}; the book uses h=1e-4"
+        )
+    return step

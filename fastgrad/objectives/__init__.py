@@ -1,1 +1,0 @@
-"""What can be perturbed. Every objective answers the calls of `fastgrad.objectives.base`."""
