@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastgrad import STENCILS, Stencil, numerical_gradient
-from fastgrad.checkpoints import Checkpoint, read, write
 from fastgrad.datasets.idx import read_idx
+from fastgrad.training import Checkpoint, read
+from fastgrad.training.checkpoint_file import write
 
 
 class Target(NamedTuple):
@@ -98,7 +99,7 @@ def _read_both(path: Path) -> None:
 # Arguments
 
 Pair = namedtuple("Pair", "a b")
-NAMES = r"\b(x|h|f|args|stencil|offsets|weights|order|workers|backend|bounds|nonfinite)\b"
+NAMES = r"\b(x|h|f|args|stencil|offsets|weights|order|workers|backend|bounds|nonfinite|errors)\b"
 
 
 class Odd:
@@ -202,6 +203,7 @@ OPTIONS = {
     "batched": st.booleans(),
     "bounds": mostly(st.none() | st.tuples(sides, sides)),
     "nonfinite": mostly(st.sampled_from(["raise", "keep"])),
+    "errors": mostly(st.sampled_from(["raise", "nan"])),
     "full_output": st.booleans(),
 }
 calls = st.tuples(functions, mostly(points), st.fixed_dictionaries({}, optional=OPTIONS))

@@ -1,6 +1,6 @@
 """Measure everything and write it down: ``python -m benchmarks.report``, in the repository.
 
-Writes results.md, ladder.png, growth.png, error_against_h.png and training.png.
+Writes results.md, ladder.png, error_against_h.png and training.png.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ def main(argv=None):
     with replacing(RESULTS / "results.md", "w") as file:
         file.write(table.markdown(run))
     save(pictures.ladder(run), "ladder.png")
-    save(pictures.growth(run), "growth.png")
     save(error_curve.figure(), "error_against_h.png")
     save(training_curve.figure(options.dataset, options.data_dir), "training.png")
-    print(f"results.md and four pictures are in {RESULTS}")
+    print(f"results.md and three pictures are in {RESULTS}")
 
 
 def measure():

@@ -17,6 +17,7 @@ from benchmarks.functions import GROUPS
 from benchmarks.report import RESULTS
 from benchmarks.rivals import installed
 from benchmarks.table import duration, number, rows
+from fastgrad import __version__
 from fastgrad._files import replacing
 
 FEW = 16
@@ -153,8 +154,10 @@ def details(outcomes):
 
 def markdown(outcomes):
     """Return the report."""
-    names = ("fastgrad", "numpy", *(name for name in outcomes if not name.startswith("fastgrad")))
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    names = ("numpy", *(name for name in outcomes if not name.startswith("fastgrad")))
+    versions = ", ".join(
+        [f"fastgrad {__version__}", *(f"{name} {version(name)}" for name in names)]
+    )
     head = ("", "median relative error", "worst", "`auto` at least as accurate")
     head += ("evaluations", "a coordinate", "seconds", "covered")
     return "\n".join(

@@ -16,11 +16,11 @@ MNIST digits, where nothing else is said. `numerical_gradient` is the whole grad
 arrays W1, b1, W2, b2 with 39,760 parameters, its call included.
 """
 LADDER_NOTE = """The nditer loop is timed on 50 parameters and scaled to 39,760; everything else is
-timed whole, joblib with the start of its processes. NumPy's products run on one thread each. The
-factors are taken within rounds, and so are not exactly the quotients of the times.
+timed whole, the black box with the start of its processes. NumPy's products run on one thread
+each. The factors are taken within rounds, and so are not exactly the quotients of the times.
 """
 ANY_NOTE = """Rosenbrock's function in 1,000 variables or in those named, in NumPy or compiled by
-numba; `busy` holds the GIL for a millisecond a call.
+numba. What workers gain beside a slow function is in slow_f.txt.
 """
 MARKS = {True: "met", False: "**missed**", None: ""}
 

@@ -1,10 +1,8 @@
 """The gradient of Rosenbrock's function, n = 1000: against bare calls, compiled loops and SciPy.
 
 Each benchmark alternates with the loop that it is compared with, in one process, and writes the
-ratio of the two times into `extra_info`. Processes have been started in rounds that do not count.
+ratio of the two times into `extra_info`.
 """
-
-import time
 
 import numba
 import numpy as np
@@ -17,14 +15,6 @@ from fastgrad import numerical_gradient
 def rosenbrock(x):
     """Return Rosenbrock's function, in NumPy."""
     return float(np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2))
-
-
-def busy(x):
-    """Hold the GIL for a millisecond, however fast the machine happens to be."""
-    end = time.perf_counter() + 1e-3
-    while time.perf_counter() < end:
-        pass
-    return rosenbrock(x)
 
 
 @numba.njit
@@ -64,18 +54,6 @@ def test_serial_against_the_bare_calls(compare):
         lambda: [rosenbrock(x) for _ in range(2000)],
         "bare_calls_over_serial",
         60,
-    )
-
-
-@pytest.mark.benchmark(group="any function")
-@pytest.mark.parametrize(("f", "rounds"), [(rosenbrock, 20), (busy, 5)])
-def test_two_workers_against_one(compare, f, rounds):
-    x = point(1000)
-    compare(
-        lambda: numerical_gradient(f, x, workers=2),
-        lambda: numerical_gradient(f, x),
-        "serial_over_two_workers",
-        rounds,
     )
 
 

@@ -41,11 +41,11 @@ def long_rung(benchmark, compare, naive_sample):
 
 @pytest.mark.usefixtures("one_blas_thread")
 @pytest.mark.benchmark(group="one gradient of all parameters")
-def test_joblib_on_a_black_box(long_rung, quick, net, batch):
+def test_a_black_box(long_rung, quick, net, batch):
     # All parameters, once, with the start of the processes.
     x = {"W2": net.params["W2"]} if quick else net.params
     long_rung(
-        "joblib: NumPy loss on 2 processes",
+        "black box: NumPy loss, 2 processes",
         lambda: numerical_gradient(lambda _: net.loss(*batch), x, workers=2),
     )
 
@@ -74,7 +74,7 @@ def test_incremental(rung, net, batch):
 def test_incremental_on_two_workers(benchmark, rung, net, batch):
     ratio = rung("incremental, 2 workers", lambda: net.numerical_gradient(*batch, workers=2))
     what = "nditer loop / numerical_gradient on 2 workers, 1 BLAS thread"
-    claim(benchmark, what, ratio, "x", at_least=10_000)
+    claim(benchmark, what, ratio, "x", at_least=20_000)
 
 
 @pytest.mark.usefixtures("one_blas_thread")
@@ -94,7 +94,8 @@ def test_against_backprop(benchmark, compare, net, batch, threads):
             200,
         )
     blas = f"{threads} BLAS thread{'s' * (threads > 1)}"
-    claim(benchmark, f"numerical_gradient / backprop, {blas}", 1 / ratio, "x", at_most=4.0)
+    limit = 1.6 if threads == 1 else None
+    claim(benchmark, f"numerical_gradient / backprop, {blas}", 1 / ratio, "x", at_most=limit)
 
 
 @pytest.mark.benchmark(group="two workers")
@@ -117,7 +118,7 @@ def test_two_workers_against_one(benchmark, digits):
     benchmark.pedantic(once, rounds=rounds, warmup_rounds=3)
     gains, worth = np.transpose(pairs[-rounds:])  # the last: those before are the warm-up
     what = "1 worker / 2 workers, incremental, 784-500-10, batch 500"
-    claim(benchmark, what, np.median(gains), "x", at_least=1.8)
+    claim(benchmark, what, np.median(gains), "x", at_least=1.5)
     for rows, worth_it in ((worth < 1.8, "less than 1.8"), (worth >= 1.8, "1.8 or more")):
         if rows.any():
             of = f"{np.count_nonzero(rows)} rounds in which a second core is worth {worth_it}"
