@@ -95,6 +95,10 @@ class Processes(Pool):
     def abandon(self) -> None:
         """End the processes."""
         processes = list((getattr(self.executor, "_processes", None) or {}).values())
+        # Before Python 3.12 the executor's thread stumbles over futures that were cancelled.
+        waiting = getattr(self.executor, "_pending_work_items", {})
+        for key in [key for key, item in list(waiting.items()) if item.future.cancelled()]:
+            waiting.pop(key, None)
         super().abandon()
         for process in processes:
             process.terminate()

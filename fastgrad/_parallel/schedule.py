@@ -331,9 +331,10 @@ class Schedule:
         """Cancel what waits; give what is under way some time to end, if `bounded`."""
         if self._pool is None:
             return
-        running = [future for future in self._pending if not future.cancel()]
+        running = list(self._pending)
         self._pending.clear()
         if bounded:
+            running = [future for future in running if not future.cancel()]
             running = list(wait(running, timeout=PATIENCE).not_done)
-        if running or not bounded:
+        if running:
             self._pool.abandon()
