@@ -25,6 +25,7 @@ from slow_functions import lines, slow, start_processes
 from tolerances import TRUNCATION
 
 from fastgrad import hessian, jacobian, numerical_gradient
+from fastgrad._parallel import pools
 
 ROOT = Path(__file__).parents[1]
 THREADS = {"workers": 2, "backend": "threads"}
@@ -34,9 +35,11 @@ WAYS = [pytest.param({}, id="serial"), pytest.param(THREADS, id="threads"),
         pytest.param(PROCESSES, id="processes")]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def warm():
-    start_processes()
+    """Have two processes ready: a test before may have ended them."""
+    if not pools.is_warm("processes", 2):
+        start_processes()
 
 
 @pytest.fixture

@@ -133,6 +133,7 @@ class Schedule:
         except BaseException:  # Ctrl-C: what has been handed out must not go on.
             self.give_up(bounded=False)
             raise
+        self.pace = 0.0  # What was known while it ran is less.
         self._note(1, seconds)
         self.spent.here += 1
 
@@ -154,7 +155,7 @@ class Schedule:
             pace = time.perf_counter() - start
             share = min(1.0, (time.process_time() - cpu) / pace)
             if self._pays(pace, share):
-                self.pace = pace
+                self.pace = cost.SLOW  # at least as far as tasks go: each is one evaluation
                 with contextlib.suppress(Exception):  # Tried again when x is in its place.
                     self._hand_out()
                 return
