@@ -155,7 +155,7 @@ class Schedule:
             pace = time.perf_counter() - start
             share = min(1.0, (time.process_time() - cpu) / pace)
             if self._pays(pace, share):
-                self.pace = cost.SLOW  # at least as far as tasks go: each is one evaluation
+                self.pace = max(pace, cost.SLOW)  # each task is one evaluation
                 with contextlib.suppress(Exception):  # Tried again when x is in its place.
                     self._hand_out()
                 return
