@@ -25,6 +25,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sending large graph:UserWarning"),
 ]
 
+# With 2024.1 the loss of a worker is not told to the futures of its tasks in time.
+recent = pytest.mark.skipif(
+    tuple(map(int, pytest.importorskip("distributed").__version__.split(".")[:2])) < (2025, 1),
+    reason="older versions of distributed lose the tasks of killed workers",
+)
+
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -96,6 +102,7 @@ def test_an_exception_arrives(on_dask):
         from_cluster(f, np.arange(5.0))
 
 
+@recent
 def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     x, here = np.arange(12.0), os.getpid()
 
@@ -111,6 +118,7 @@ def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     from_cluster(lambda x: float(x.sum()), x)  # and the next call has workers again
 
 
+@recent
 def test_a_killed_worker_costs_its_points_only(on_dask, tmp_path):
     x, here, flag, log = np.arange(12.0), os.getpid(), tmp_path / "flag", tmp_path / "log"
 
