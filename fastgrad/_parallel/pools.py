@@ -45,9 +45,12 @@ class Pool:
         Whether they are threads of this process.
     survives : bool
         Whether the loss of a worker costs the others nothing.
+    retries : int
+        How often to hand out a task again whose worker was lost.
     """
 
     shares_memory = survives = False
+    retries = 2
     lost: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
 
     def __init__(self, executor: Executor) -> None:
@@ -155,7 +158,7 @@ def _threads(workers: int) -> Pool:
 class Dask(Pool):
     """The workers of the Dask cluster whose client is active."""
 
-    survives = True
+    survives, retries = True, 0  # Dask has tried again itself.
 
     def __init__(self) -> None:
         import distributed
