@@ -44,7 +44,7 @@ def partition(items: range, blocks: int) -> list[range]:
 def run(call: Callable[[Block], Result], blocks: Iterable[Block], workers: int) -> list[Result]:
     """Return ``[call(block) for block in blocks]``, computed on that many threads.
 
-    After an error the blocks that wait are cancelled. Calls within calls are made one after the other.
+    After an error the blocks that wait are cancelled. Calls within calls are made in turn.
 
     Examples
     --------
