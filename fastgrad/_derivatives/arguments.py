@@ -88,6 +88,11 @@ def begin(
     check(f, args, nonfinite, errors)
     team = choose(workers, backend, compiled=is_compiled(f))
     parameters = Parameters(x)
+    if is_compiled(f) and any(parameters.has_labels):
+        raise TypeError(
+            "x must hold arrays where f is compiled by numba, got a pandas object; pass "
+            "x.to_numpy(), or f.py_func"
+        )
     if batched:
         check_one_array(parameters, "batched=True")
     keep = nonfinite == "keep" or errors == "nan"

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+
 from fastgrad._derivatives.arguments import begin
 from fastgrad._derivatives.info import make_info
 from fastgrad._formulas.along import Along, Direction, longest_step
-from fastgrad._formulas.bounds import read_bounds
+from fastgrad._formulas.bounds import Bounds, read_bounds
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive
 from fastgrad._structures import Parameters
@@ -24,7 +26,7 @@ def directional_derivative(
     *,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     full_output: bool = False,
 ) -> Any:
@@ -38,7 +40,7 @@ def directional_derivative(
     f : callable
         ``f(x, *args)`` returns a number or an array. It may ignore its argument and read x from
         its closure: x is moved in place and put back.
-    x : ndarray of float, number, or dict, list or tuple of arrays
+    x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
         Where. It holds the same bits after the call as before, also after an exception in f or
         Ctrl-C.
     v : like x
@@ -50,10 +52,10 @@ def directional_derivative(
         long a v gives twice the derivative.
     args, stencil : optional
         As for `numerical_gradient`, without "complex".
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
-        evaluated: where the line leaves the bounds on one side, a formula of the same order looks
-        to the other, with a smaller step where not even that fits.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As for `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
+        same order looks to the other, with a smaller step where not even that fits. Fixed
+        coordinates do not move, whatever v says.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it.
     full_output : bool, default False
@@ -98,8 +100,8 @@ def directional_derivative(
     start = time.perf_counter()
     formula, request = named(stencil), begin(f, x, args, nonfinite=nonfinite)
     parameters = request.parameters
-    along = read_direction(parameters, v)
     limits = read_bounds(parameters, bounds)
+    along = read_direction(parameters, v, limits)
 
     def make(eps: float) -> Along:
         step = _longest(parameters, along, eps) if h is None else positive(h, "h must be a number")
@@ -110,11 +112,11 @@ def directional_derivative(
     return (derivative, make_info(start, found, parameters)) if full_output else derivative
 
 
-def read_direction(parameters: Parameters, v: Any) -> Array:
-    """Return `v`, which must be like x, as one long vector; both must be finite."""
+def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Array:
+    """Return `v` as one long vector, 0 along fixed coordinates; it and x must be finite."""
     along = parameters.vector_of(v, "v")
     parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
-    return along
+    return along if bounds is None else np.where(bounds.fixed, 0.0, along)
 
 
 def _longest(parameters: Parameters, along: Array, eps: float) -> float:

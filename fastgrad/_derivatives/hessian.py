@@ -26,7 +26,7 @@ def hessian(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     progress: bool = False,
     full_output: bool = False,
@@ -43,7 +43,7 @@ def hessian(
         ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
         x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
         compiled loop.
-    x : ndarray of float, or number
+    x : ndarray of float, number, or pandas object
         Where: one array of any shape. It holds the same bits after the call as before, also after
         an exception in f, Ctrl-C, or the loss of a worker.
     h : float or array of x's shape, optional
@@ -62,10 +62,8 @@ def hessian(
     batched : bool, default False
         `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns k
         numbers. A batch takes at most 64 MiB.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or of x's shape; infinity is allowed. Nothing outside is
-        evaluated: near a bound a one-sided formula of the same order is used for the coordinate,
-        with a smaller step where not even that fits.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As for `numerical_gradient`; rows and columns of fixed coordinates are 0.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it.
     progress : bool, default False
@@ -76,7 +74,8 @@ def hessian(
     Returns
     -------
     ndarray, shape x.shape + x.shape
-        With the dtype of x. Symmetric to the bit: each pair of coordinates is evaluated once.
+        With the dtype of x, of a Series as a DataFrame with its labels. Symmetric to the bit: each
+        pair of coordinates is evaluated once.
 
     Raises
     ------
@@ -130,4 +129,5 @@ def hessian(
     found = request.derivatives(make)
     shape, dtype = parameters.leaves[0].shape, parameters.dtypes[0]
     result = found.formula.hessian(found.rows, found.value).astype(dtype).reshape(shape + shape)
+    result = parameters.labelled(0, result, times=2)
     return (result, make_info(start, found, parameters)) if full_output else result

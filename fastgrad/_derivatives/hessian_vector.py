@@ -37,7 +37,7 @@ def hessian_vector_product(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     full_output: bool = False,
 ) -> Any:
@@ -52,7 +52,7 @@ def hessian_vector_product(
         ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
         x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
         compiled loop. Not called, and None is allowed, where `gradient` is given.
-    x : ndarray of float, number, or dict, list or tuple of arrays
+    x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
         Where. It holds the same bits after the call as before, also after an exception in f,
         Ctrl-C, or the loss of a worker.
     v : like x
@@ -72,11 +72,10 @@ def hessian_vector_product(
         Who works on the numerical gradients, as for `numerical_gradient`.
     batched : bool, default False
         `f` takes many points at once, as for `numerical_gradient`. Not with `gradient`.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or like x; infinity is allowed. Neither f nor `gradient`
-        is evaluated outside: a formula of the same order looks to the side that has room, along v
-        as along each coordinate, with a smaller step where not even that fits. Of the room on a
-        side, without `gradient`, half is for v and half for the coordinates.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As for `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
+        the room on a side, without `gradient`, half is for v and half for the coordinates. Fixed
+        coordinates do not move, whatever v says, and the product is 0 there.
     nonfinite : {"raise", "keep"}
         What to do when f or `gradient` is not finite: raise, or carry on with it.
     full_output : bool, default False
@@ -86,7 +85,7 @@ def hessian_vector_product(
     Returns
     -------
     ndarray, or dict, list or tuple of ndarray
-        Of the structure, the shapes and the dtypes of x.
+        Of the structure, the shapes, the dtypes and the labels of x.
 
     Raises
     ------
@@ -137,7 +136,8 @@ def hessian_vector_product(
         nonfinite=nonfinite, batched=batched,
     )  # fmt: skip
     parameters = request.parameters
-    along, limits = read_direction(parameters, v), read_bounds(parameters, bounds)
+    limits = read_bounds(parameters, bounds)
+    along = read_direction(parameters, v, limits)
     step = None if h is None else positive(h, "h must be a number")
     if gradient is not None:
         found = _from_gradient(request, along, formula, step, limits)
@@ -159,7 +159,8 @@ def _from_gradient(
 
     def of_x(x: Any) -> Array:
         parts = parameters.matching(gradient(x, *args), "gradient")
-        return np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
+        vector = np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
+        return vector if bounds is None else np.where(bounds.fixed, 0.0, vector)
 
     sizes = StepSizes(parameters, None, None, first_steps)
     each = sizes.of(range(parameters.size), parameters.vector())

@@ -29,7 +29,7 @@ def jacobian(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     errors: Literal["raise", "nan"] = "raise",
     progress: bool = False,
@@ -46,9 +46,8 @@ def jacobian(
         closure: x is moved in place and put back. A function compiled by ``numba.njit`` that
         returns an array, a number, or numbers of one type is driven from a compiled loop, at a copy
         of x; with `sparsity` and the complex step it is called from Python.
-    x : ndarray of float, number, or dict, list or tuple of arrays
-        Where. Any shape, memory order and structure. It holds the same bits after the call as
-        before, also after an exception in f, Ctrl-C, or the loss of a worker.
+    x : as for `numerical_gradient`
+        Where.
     h, relative_step, args, stencil, bounds, errors, progress
         As for `numerical_gradient`.
     workers, backend : int and str, optional
@@ -68,10 +67,11 @@ def jacobian(
 
     Returns
     -------
-    ndarray, or dict, list or tuple of ndarray
+    ndarray, DataFrame, or dict, list or tuple of them
         Of shape ``f.shape + x.shape``, where x is a structure one such array for each of its
         arrays, with the dtype of x. The derivatives by one coordinate lie side by side in memory:
-        the array of a 1-D f and x is in Fortran order.
+        the array of a 1-D f and x is in Fortran order. For a 1-D f and a Series x
+        it is a DataFrame, whose columns have the labels of x.
     csr_array or csr_matrix, shape (f.size, x.size)
         With `sparsity`, a matrix where that is one; f and x are flattened in C order.
 

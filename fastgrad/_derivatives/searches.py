@@ -86,6 +86,8 @@ class Search:
     rule : {"auto", "quick"}
     bounds : Bounds, optional
         Nothing outside is evaluated.
+    keep : bool
+        Whether x may hold NaN and infinity.
 
     Raises
     ------
@@ -93,12 +95,14 @@ class Search:
         If a coordinate is not finite, or has no room between its bounds.
     """
 
-    def __init__(self, parameters: Parameters, rule: str, bounds: Bounds | None) -> None:
+    def __init__(
+        self, parameters: Parameters, rule: str, bounds: Bounds | None, *, keep: bool
+    ) -> None:
         self.parameters, self.rule, self.bounds = parameters, RULES[rule], bounds
         self.x = parameters.vector()
         self.value, self.eps = math.nan, 0.0
         for i, x in enumerate(self.x.tolist()):
-            if not math.isfinite(x):
+            if not (keep or math.isfinite(x)):
                 raise ValueError(f"{parameters.name(i)} must be finite, got {x}")
             if bounds is not None and not check_room(self.line(i)):
                 raise ValueError(
@@ -295,7 +299,7 @@ class Searches:
 def search(request: Request, rule: str, bounds: Bounds | None) -> Found:
     """Return an estimate for each coordinate, in the rows of what is found."""
     parameters = request.parameters
-    looked_for = Search(parameters, rule, bounds)
+    looked_for = Search(parameters, rule, bounds, keep=request.keep)
     formula = Value(looked_for)
     found = request.derivatives(lambda eps: formula)
     found.rows = np.zeros(parameters.size, ESTIMATE)

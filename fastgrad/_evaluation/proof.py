@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,7 +102,8 @@ def moved_at_random(parameters: Parameters, target: Array) -> Iterator[None]:
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
     way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
     x = parameters.vector()
-    vector = x + (way * (target - x)).astype(x.dtype)
+    with np.errstate(invalid="ignore"):  # of an infinite x
+        vector = x + (way * (target - x)).astype(x.dtype)
     with moving(parameters), contextlib.ExitStack() as undo:
         for k, (leaf, slot) in enumerate(zip(parameters.leaves, _slots(parameters.x), strict=True)):
             part = vector[parameters.starts[k] : parameters.starts[k + 1]].reshape(leaf.shape)
@@ -149,7 +151,7 @@ def _slots(x: Any) -> Iterator[tuple[Any, Any] | None]:
         if is_structure(item) or isinstance(item, list):
             yield from _slots(item)
         else:
-            fixed = isinstance(item, np.ndarray) or isinstance(x, tuple)
+            fixed = not isinstance(item, numbers.Real) or isinstance(x, tuple)
             yield None if fixed else (x, key)
 
 
