@@ -83,6 +83,12 @@ def test_two_coordinates_have_two_pairs_or_a_lower_and_an_upper_side(bounds, low
     assert (np.array(seen) <= high).all()
 
 
+def test_none_is_no_bound():
+    x = np.array([1e9, -1e9])
+    for bounds in ([(0, None), (None, 0)], [(None, None), (None, None)], (None, None)):
+        np.testing.assert_allclose(numerical_gradient(np.sum, x, bounds=bounds), 1.0)
+
+
 def test_two_pairs_that_may_be_sides_are_refused():
     with pytest.raises(ValueError, match=r"may be \(lower, upper\) or a pair for each coordinate"):
         numerical_gradient(functions_of_x.never, np.array([0.5, 2.5]), bounds=((0, 1), (2, 3)))
@@ -282,6 +288,21 @@ def test_bfgs_ends_where_f_overflows(name, x, h):
     assert found.success or not alone.success
     if found.success and alone.success:
         assert found.fun == pytest.approx(alone.fun, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("h", RULES)
+def test_at_nan_the_gradient_is_nan(h):
+    gradient = grad(lambda x: x[1] ** 2 if np.isnan(x[0]) else 0.0, h)(np.array([np.nan, 3.0]))
+    assert np.isnan(gradient[0])
+    assert gradient[1] == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("h", RULES)
+def test_f_may_use_the_number_that_x_is(h):
+    x = 2.0
+    assert numerical_gradient(lambda t: x * t**2, x, h) == pytest.approx(8.0)
+    with pytest.raises(TypeError, match="f reads x from outside, as x"):
+        numerical_gradient(lambda t: x**2, x, h)
 
 
 def test_grad_raises_where_it_is_told_to():

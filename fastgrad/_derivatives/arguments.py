@@ -67,9 +67,14 @@ class Request:
         reader = Reader(numbers=numbers, kinds=COMPLEX if x.dtype.kind == "c" else REAL)
         calls, options, eps = evaluator(self, x, reader)
         found = differentiate(calls, formula, options, eps, formula_for=make)
-        if not (all(self.parameters.movable) or is_compiled(self.f)):
-            check_captured(self.f, self.parameters, found.rows)
+        if len(found.rows):
+            self.check_captured(found.rows)
         return found
+
+    def check_captured(self, derivatives: Array) -> None:
+        """Refuse derivatives of 0 by what f reads from outside, where it cannot be moved."""
+        if not (all(self.parameters.movable) or is_compiled(self.f)):
+            check_captured(self.f, self.parameters, derivatives)
 
 
 def begin(

@@ -308,6 +308,7 @@ def search(request: Request, rule: str, bounds: Bounds | None) -> Found:
         found.rows["derivative"], found.rows["error"] = math.nan, math.inf
         return found
     _run(looked_for, found, Options(request.team, request.keep, request.progress, found.nogil))
+    request.check_captured(found.rows["derivative"])
     return found
 
 

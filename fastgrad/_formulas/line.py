@@ -97,8 +97,6 @@ def counted(rule: Callable[[Line], Search]) -> Callable[[Line], Search]:
     def search(line: Line) -> Search:
         if line.lower == line.upper:
             return Estimate(0.0, 0.0, 0.0, 0)
-        if not math.isfinite(line.x):
-            return Estimate(math.nan, math.inf, math.nan, 0)
         count, running = 0, rule(line)
         try:
             moves = next(running)
