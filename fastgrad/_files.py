@@ -37,9 +37,16 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
             file.flush()
             os.fsync(file.fileno())
         # A temporary file is private to its owner; a result is as readable as any other file.
-        os.chmod(file.name, 0o666 & ~_umask())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(file.name, 0o666 & ~mask)
         os.replace(file.name, path)
-        _sync_folder(path.parent)
+        if hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
+            handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
     except BaseException as error:
         Path(file.name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -59,26 +66,13 @@ def made_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{path} must be a folder that can be written to: {error}") from error
     try:
         yield path
     finally:
         with suppress(OSError):  # one that is not empty ends it
             for folder in missing:
                 folder.rmdir()
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from test_train_script import SCRIPT, run
 
-from fastgrad.training.checkpoints import newest_first, read, write
+from fastgrad.training import newest_first, read
+from fastgrad.training.checkpoint_file import write
 
 OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -252,7 +253,7 @@ def test_of_a_damaged_checkpoint_the_one_before_it_is_offered(finished, tmp_path
     os.truncate(newest, 5000)
     result = call(SCRIPT, "--resume", "out", folder=tmp_path)
     assert result.returncode == 2
-    (offered,) = re.findall(r"whole: resume (\S+) to go on after 50 iterations", result.stderr)
+    (offered,) = re.findall(r"the one before it, resume (\S+)", result.stderr)
     assert Path(offered) == older.relative_to(tmp_path)
     assert call(SCRIPT, "--resume", offered, folder=tmp_path).returncode == 0
     assert ends_alike(out, finished)
@@ -277,8 +278,7 @@ def test_the_library_s_generator_survives_a_kill(tmp_path):
 import os, signal, sys
 import numpy as np
 from fastgrad import TwoLayerNet, load_mnist
-from fastgrad.training.checkpoints import Checkpoints, newest_first, read
-from fastgrad.training import train
+from fastgrad.training import Checkpoints, newest_first, read, train
 rng = np.random.default_rng(5)
 net = TwoLayerNet(784, 4, 10, rng=rng)
 saved = read("out") if newest_first("out") else None

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from fastgrad import TwoLayerNet
-from fastgrad.training import train
-from fastgrad.training.checkpoints import Checkpoints
+from fastgrad.training import Checkpoints, train
 from fastgrad.training.lock import NAME, alone_in
 
 HOLD = """

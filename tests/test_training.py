@@ -120,8 +120,8 @@ def unchanged(net, folder, *given, words, **options):
         ({"learning_rate": np.ones(3)}, "learning_rate must be a number .* array of float64"),
         ({"method": "magic"}, "method must be one of incremental, full, naive, backprop"),
         ({"method": None}, "method must be one of .*, got None"),
-        ({"workers": 0}, "workers must be a whole number other than 0 .*, got 0"),
-        ({"workers": 1.5}, "workers must be a whole number other than 0 .*, got 1.5"),
+        ({"workers": 0}, "workers must not be 0 .*, got 0"),
+        ({"workers": 1.5}, "workers must be a whole number or None, got 1.5"),
         ({"h": 0.0}, "h must be finite and above 0"),
         ({"h": "auto"}, "h must be a number above 0, got 'auto'"),
         ({"h": 1e-30}, "h"),  # lost beside the parameters
