@@ -68,7 +68,7 @@ def made_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OSError(f"{path} must be a folder that can be written to: {error}") from error
     try:
         yield path

@@ -137,7 +137,10 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
     >>> class_numbers([[0, 0, 1], [1, 0, 0]], 2, 3)
     array([2, 0])
     """
-    t = np.asarray(t)
+    try:
+        t = np.asarray(t)
+    except ValueError:
+        raise ValueError("t must be one array of labels, got rows of different lengths") from None
     if samples == 0:
         raise ValueError("x must hold at least one sample, got an empty batch")
     if samples == 1 and (t.ndim == 0 or (t.ndim == 1 and t.size == classes > 1)):
@@ -156,8 +159,9 @@ def _from_one_hot(t: Array) -> Integers:
     if t.dtype.kind not in "biuf":
         raise TypeError(f"t must hold numbers, got dtype {t.dtype}")
     marked = t == 1
-    if np.any(marked.sum(axis=1) != 1) or np.count_nonzero(t) != len(t):
-        row = np.flatnonzero((marked.sum(axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1))[0]
+    wrong = (marked.sum(axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1)
+    if wrong.any():
+        row = np.argmax(wrong)
         raise ValueError(
             f"t must be one-hot, a single 1 among zeros in each row, got {t[row].tolist()} "
             f"in row {row}; for class numbers pass a vector"
@@ -171,11 +175,10 @@ def _checked_numbers(t: Array, classes: int) -> Integers:
             f"t must hold integer class numbers, got dtype {t.dtype}; pass t.astype(int) if they "
             "are whole"
         )
-    numbers = np.asarray(t, np.int64)
-    positive = numbers.view(np.uint64)  # negative ones are large there
-    if positive.item(positive.argmax()) >= classes:
-        wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
+    outside = (t < 0) | (t >= classes)
+    if outside.any():
+        wrong = int(np.argmax(outside))
         raise ValueError(
             f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"
         )
-    return numbers
+    return np.asarray(t, np.int64)

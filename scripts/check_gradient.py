@@ -36,8 +36,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> CheckReport:
-    if options.picture is not None and not options.picture.parent.is_dir():
-        raise ValueError(f"--picture must be in a folder that exists, got {options.picture}")
+    picture: Path | None = options.picture
+    if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
+        raise ValueError(f"--picture must be a file in a folder that exists, got {picture}")
     ((x, t), _), net = load(options)
     if not 1 <= options.samples <= len(x):
         raise ValueError(

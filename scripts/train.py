@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
                 names = {**{name: name for name in ABOUT}, **ARGUMENTS}.items()
                 kept = {option: saved.config[n] for option, n in names if n in saved.config}
                 options = parser.parse_args(argv, argparse.Namespace(**kept))
+                _check_about(saved, options)
             options.output_dir = _folder(options)
             with made_folder(options.output_dir):
                 _train(options, saved, stop)
@@ -159,6 +160,22 @@ def _add_files(add: Callable[..., object]) -> None:
     add("--show", action="store_true", help="also show the picture in a window")
 
 
+def _check_about(saved: Checkpoint, options: argparse.Namespace) -> None:
+    """Refuse other data or another network than the checkpoint's, before either is made."""
+    for name in ABOUT:
+        was, now = saved.config.get(name), getattr(options, name)
+        if was != now:
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be what it was when the run began: {saved.path} "
+                f"says {was!r}, got {now!r}"
+            )
+    sizes, numbers = options.hidden_size, sum(array.size for array in saved.params.values())
+    numeric = isinstance(sizes, list) and sizes and all(type(size) is int for size in sizes)
+    if not numeric or sum(a * b for a, b in pairwise(widths(options))) > numbers:
+        # No file may make a network that is larger than itself.
+        raise ValueError(f"{saved.path} is damaged: it holds no network of hidden_size {sizes!r}")
+
+
 def _folder(options: argparse.Namespace) -> Path:
     """Return the folder for the results: where the checkpoint is, if nothing else is said."""
     folder: Path | None = options.output_dir
@@ -181,12 +198,9 @@ def _what_is_left(options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
-    if saved is not None and not _holds(saved, options):
-        raise ValueError(
-            f"--hidden-size must be what it was when the run began: {saved.path} does not hold a "
-            f"network of {options.hidden_size}"
-        )
     data, net = load(options)
+    if options.epochs is not None and options.epochs < 1:
+        raise ValueError(f"--epochs must be a whole number from 1, got {options.epochs}")
     if options.epochs is not None or options.eval_every == "epoch":
         epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
         if options.epochs is not None:
@@ -224,14 +238,6 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
     _report(options, net, data, history)
     if saved is None and options.checkpoint_every is None:
         checkpoints.remove()
-
-
-def _holds(saved: Checkpoint, options: argparse.Namespace) -> bool:
-    """Return whether a checkpoint may hold the network: no file may make one larger than itself."""
-    sizes, numbers = options.hidden_size, sum(array.size for array in saved.params.values())
-    if not isinstance(sizes, list) or not sizes or any(type(size) is not int for size in sizes):
-        return False
-    return sum(a * b for a, b in pairwise(widths(options))) <= numbers
 
 
 def _print_evaluation(history: History) -> None:

@@ -85,6 +85,11 @@ def check_network(net: Any, data: Data) -> None:
         classes = np.shape(net.predict(data[0][0][:1]))[-1]
     except KeyError as error:
         raise ValueError(f"net.params lacks {error}, got {sorted(net.params)}") from error
+    except ValueError as error:
+        shapes = {name: array.shape for name, array in net.params.items()}
+        raise ValueError(
+            f"net cannot predict x_train[:1]: {error}; net.params has the shapes {shapes}"
+        ) from error
     for name, (x, t) in zip(("t_train", "t_test"), data, strict=True):
         try:
             class_numbers(t, len(x), classes)
@@ -137,6 +142,8 @@ def _array(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be one array, got rows of different lengths") from None
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked entries: leave those samples out")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got {brief(array)}")
     return array

@@ -114,7 +114,7 @@ def train(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {brief(method)}")
     threads.count(workers)
     check_kind("rng", rng, np.random.Generator, "numpy.random.default_rng(seed)")
