@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgrad._typing import Array, Floats, Integers
+from fastgrad._typing import Array, Integers
 
 TINY = 1e-7
 """What the book adds to a probability before its logarithm."""
@@ -100,12 +100,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
 
 def mean_log_loss(y: Array, t: Integers) -> float:
     """`cross_entropy_error` for labels that `class_numbers` has already checked."""
-    return negative_log_likelihood(y[np.arange(len(t)), t])
-
-
-def negative_log_likelihood(p: Floats) -> float:
-    """`mean_log_loss` from the probability of each label, shape (N,)."""
-    return float(-np.sum(np.log(p + TINY)) / len(p))
+    return float(-np.sum(np.log(y[np.arange(len(t)), t] + TINY)) / len(t))
 
 
 def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pickle
+import resource
 import zipfile
 
 import numpy as np
@@ -207,6 +208,14 @@ def test_other_hostile_files_are_refused(tmp_path):
     path.write_bytes(pickle.dumps(print))
     with pytest.raises(ValueError, match="no checkpoint to go on with"):
         read(path)
+
+
+def test_a_claim_fills_no_memory(tmp_path):
+    path = pack(tmp_path / "a.npz", header(), **{"params.W1": raw((10**8,))})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="EOF"):
+        read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB, of 781,250
 
 
 @settings(max_examples=300)

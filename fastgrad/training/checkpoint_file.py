@@ -36,14 +36,10 @@ class Checkpoint:
     ----------
     iteration : int
         Steps done.
-    params : dict of ndarray
-        The parameters.
-    history : dict of ndarray
-        The columns of `fastgrad.training.History`.
-    generator : dict
-        State of the generator that draws the batches, as NumPy gives it.
-    config : dict
-        What the run was called with.
+    params, history : dict of ndarray
+        The parameters, and the columns of `fastgrad.training.History`.
+    generator, config : dict
+        State of the generator that draws the batches, and what the run was called with.
     seconds : float
         How long it has run.
     path : Path, optional
@@ -102,8 +98,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     OSError
         If there is none, or it cannot be read.
     ValueError
-        If it is damaged, or no checkpoint of this version. The message names the one before it in
-        the folder, if there is one: it is for the caller to decide.
+        If it is damaged, or no checkpoint of this version. The message names the one before it.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be that of a checkpoint or a folder, got {brief(path)}")

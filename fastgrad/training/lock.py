@@ -36,28 +36,23 @@ def alone_in(folder: str | os.PathLike[str]) -> Iterator[None]:
     Traceback (most recent call last):
     BlockingIOError: ... is in use...
     """
-    with made_folder(folder) as made:
-        path, inside = made.resolve() / NAME, False
-        while not inside:
-            if path in _held:  # to open and close it would release it
-                raise _in_use(path)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-            try:
-                inside = _lock(handle, path)
-                if inside:
-                    _held.add(path)
-                    yield
-            finally:
-                if inside:
-                    # First the name, so that nobody locks a file that others do not find any more.
-                    with contextlib.suppress(OSError):  # Windows keeps what is open
-                        path.unlink()
-                    _held.discard(path)
-                os.close(handle)
+    with made_folder(folder) as made, contextlib.ExitStack() as stack:
+        path = made.resolve() / NAME
+        # To open it here and close it would release it.
+        if path in _held or not _lock(path, stack):
+            raise BlockingIOError(
+                f"{folder} is in use: another run has locked {path}; wait until it has ended, "
+                "stop it, or take another folder"
+            )
+        _held.add(path)
+        stack.callback(_held.discard, path)
+        yield
 
 
-def _lock(handle: int, path: Path) -> bool:
-    """Lock a file; return whether it has its name still, as its last holder may have removed it."""
+def _lock(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Return whether the file could be locked; the stack unlocks and removes it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    stack.callback(os.close, handle)
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -67,15 +62,11 @@ def _lock(handle: int, path: Path) -> bool:
             import fcntl
 
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
+        # Its last holder may have removed the file since it was opened here.
+        locked = os.path.samestat(os.fstat(handle), path.stat())
+    except (BlockingIOError, PermissionError, FileNotFoundError):
         return False
-    except (BlockingIOError, PermissionError) as error:
-        raise _in_use(path) from error
-
-
-def _in_use(path: Path) -> BlockingIOError:
-    return BlockingIOError(
-        f"{path.parent} is in use: another run has locked {path}; wait until it has ended, stop "
-        "it, or take another folder"
-    )
+    if locked and sys.platform != "win32":  # which keeps what is open
+        # The name goes first, so that nobody locks a file that others do not find any more.
+        stack.callback(path.unlink, missing_ok=True)
+    return locked
