@@ -17,15 +17,6 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     After an exception `path` is what it was before, and the temporary file is gone. After a power
     cut it is one or the other: the bytes reach the disk before the name, and the name before the
     block ends. `options` are those of `open`.
-
-    Examples
-    --------
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> with replacing(Path(folder.name) / "a.txt", "w") as file:
-    ...     _ = file.write("whole")
-    >>> (Path(folder.name) / "a.txt").read_text()
-    'whole'
-    >>> folder.cleanup()
     """
     path = Path(path)
     file = tempfile.NamedTemporaryFile(  # noqa: SIM115, closed below, before the move
@@ -56,14 +47,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
 
 @contextmanager
 def made_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Make a folder, with its parents; at the end remove those that were made and are empty.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as above, made_folder(Path(above) / "a" / "b") as folder:
-    ...     folder.is_dir()
-    True
-    """
+    """Make a folder, with its parents; at the end remove those that were made and are empty."""
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:

@@ -15,17 +15,10 @@ from fastgrad.training import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_LINES = 6
-"""How many curves the eye can follow."""
-
-ABOVE = 5.0
-"""How far above the errors the slopes of theory are drawn, a factor."""
-
-DECADES = 3
-"""Below the largest difference, over which the colours of a failed check are logarithmic."""
-
-CIRCLED = 50
-"""So many wrong entries are circled; an entry may be smaller than a pixel."""
+MOST_LINES = 6  # curves that the eye can follow
+ABOVE = 5.0  # how far above the errors the slopes of theory are drawn, a factor
+DECADES = 3  # below the largest difference, in which the colours of a failed check are logarithmic
+CIRCLED = 50  # wrong entries at most are circled: an entry may be smaller than a pixel
 
 
 def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -104,10 +97,8 @@ def plot_step_sweep(
 
 
 def mark_step(ax: Axes, h: float, text: str) -> None:
-    """Mark a step by a dotted line, and write beside it."""
-    ax.axvline(h, color="black", linewidth=0.8, linestyle=":")
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    ax.text(h, 0.97, f" {text}", va="top", transform=ax.get_xaxis_transform(), bbox=box)
+    """Mark a step by a thin line; the legend has the text, or nothing if that is empty."""
+    ax.axvline(h, color="gray", linewidth=1, label=text)
 
 
 def _guides(ax: Axes, steps: Array, errors: Array, order: int) -> None:

@@ -148,6 +148,15 @@ def test_every_cut_and_every_flipped_byte_is_noticed_or_harmless(tmp_path):
     assert refused > len(good) / 2
 
 
+def test_an_array_that_calls_itself_shorter_is_noticed(tmp_path):
+    path = write(tmp_path, make())
+    whole = path.read_bytes()
+    assert whole.count(b"'shape': (3,)") == 1
+    path.write_bytes(whole.replace(b"'shape': (3,)", b"'shape': (2,)"))
+    with pytest.raises(ValueError, match=r"check sum of params.b1.npy is wrong"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -67,22 +67,10 @@ _CHUNK = 2**16
 
 
 def fetch(dataset: str) -> list[Path]:
-    """Return the files of a data set; download what the cache does not hold.
+    """Return where each of `FILES` of a data set lies; download what the cache does not hold.
 
-    Parameters
-    ----------
-    dataset : {'mnist', 'fashion-mnist'}
-        The data set.
-
-    Returns
-    -------
-    list of Path
-        Where each of `FILES` lies, in that order. Its SHA-256 has been checked, in this call.
-
-    Raises
-    ------
-    OSError
-        If no mirror sends the right file, or the cache folder cannot be written.
+    Their SHA-256 are checked in this call. It raises OSError if no mirror sends the right file, or
+    the cache folder cannot be written.
     """
     source, folder = SOURCES[dataset], cache_dir() / dataset
     return [

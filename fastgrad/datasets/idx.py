@@ -25,27 +25,8 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped.
 
     Whether the file is gzipped is read from its first bytes, not from its name: browsers unpack
-    a download and keep the ``.gz``. Nothing is allocated before the header has been checked.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-    ndim : int
-        The number of dimensions that the file must have: 3 for images, 1 for labels.
-
-    Returns
-    -------
-    ndarray of uint8, `ndim` dimensions
-        The entries, in an array of their own.
-
-    Raises
-    ------
-    ValueError
-        If the file is not IDX with unsigned bytes and `ndim` dimensions, promises nothing or more
-        than it can hold, is truncated or corrupt, or goes on after its last entry.
-    OSError
-        If the file is missing or cannot be read.
+    a download and keep the ``.gz``. Nothing is allocated before the header has been checked; what
+    does not hold exactly the promised entries in `ndim` dimensions raises ValueError.
     """
     path = Path(path)
     with path.open("rb") as raw:

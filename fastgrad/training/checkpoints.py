@@ -82,10 +82,6 @@ class Checkpoints:
                 f"about must be a dict of JSON's types, got {brief(self.about)}: {error}"
             ) from error
 
-    def settings(self) -> dict[str, Any]:
-        """Return what a checkpoint tells of them."""
-        return {**self.about, "every": self.every, "minutes": self.minutes}
-
     @contextmanager
     def opened(self, resumed: Checkpoint | None) -> Iterator[None]:
         """Lock the folder; refuse one that holds the checkpoints of another run."""

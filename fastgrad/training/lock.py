@@ -20,21 +20,8 @@ _held: set[Path] = set()
 def alone_in(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Lock a folder against other calls; make it if need be, and remove it if it stays empty.
 
-    The system releases the lock when the process ends, however it ends.
-
-    Raises
-    ------
-    BlockingIOError
-        If the folder is locked.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, alone_in(folder):
-    ...     with alone_in(folder):
-    ...         pass
-    Traceback (most recent call last):
-    BlockingIOError: ... is in use...
+    It raises BlockingIOError if the folder is locked. The system releases the lock when the process
+    ends, however it ends.
     """
     with made_folder(folder) as made, contextlib.ExitStack() as stack:
         path = made.resolve() / NAME

@@ -77,11 +77,9 @@ def history(saved: Checkpoint) -> History:
     }
     wanted["evaluated"] = "i", at.shape
     fits = {name: (a.dtype.kind, a.shape) for name, a in saved.history.items()} == wanted
-    # Each is a step that is done, later than the one before it.
-    fits = (
-        fits and at.ndim == 1 and at.tolist() == sorted({*at.tolist()} & {*range(saved.iteration)})
-    )
-    if not fits:
+    # Steps that are done, each later than the one before it.
+    done = sorted(set(range(saved.iteration)).intersection(at.ravel().tolist()))
+    if not fits or at.tolist() != done:
         raise ValueError(
             f"{saved.path} is damaged: its history is not one of {saved.iteration} steps"
         )

@@ -40,7 +40,8 @@ class Run:
     def go(self, saved: Checkpoint | None, stop: Callable[[], bool], progress: bool) -> History:
         """Take the steps that are left, from a checkpoint or from the beginning."""
         if self.checkpoints:
-            self.config = {**self.checkpoints.settings(), **self.config}
+            often = {"every": self.checkpoints.every, "minutes": self.checkpoints.minutes}
+            self.config = {**self.checkpoints.about, **often, **self.config}
         if self.checkpoints or saved:
             self.config["data"] = resume.digest(self.data)
         if saved:
