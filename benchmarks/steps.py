@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import deceivers
 from benchmarks.functions import GROUPS
 from benchmarks.report import RESULTS
 from benchmarks.rivals import installed
@@ -24,6 +25,7 @@ FEW = 16
 """Errors of so many units of rounding and less are equal."""
 
 OURS = 'fastgrad, h="auto"'
+SEARCHED = (OURS, 'fastgrad, h="quick"')
 RIVALS = ("numdifftools", "jacobi")
 
 TEXT = f"""# Steps that choose themselves
@@ -43,6 +45,17 @@ Relative errors are those of coordinates, divided by the larger of |derivative| 
 A value that is not finite, or none at all, is an infinite error. Evaluations are counted in f
 itself. Seconds are for all gradients once. *Covered* is the share of coordinates in which the error
 that a package estimates is not smaller than the true one.
+"""
+
+DECEIVED = """## Functions that deceive
+
+Periods that steps span, lines far from 0, bounds, noise, lengths that |x| does not tell
+(benchmarks/deceivers.py). *Wrong* is a derivative that is off by more than 1e-5 of what
+derivatives of that function are, *silently wrong* one that is off by more than ten times its
+estimated error as well, or has none. One-sided derivatives are asked for as each package wants.
+Steps that are searched are tried at all points, everything else at every tenth.
+
+Silently wrong, wrong of so many / evaluations a point; a dash without one-sided derivatives.
 """
 
 
@@ -92,6 +105,55 @@ def compare():
         }
 
 
+def deceive():
+    """Return what deceives: way -> group -> (silently wrong, wrong, evaluations, points)."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return {
+            name: {
+                group: counted(way, cases if name in SEARCHED else cases[::10])
+                for group, cases in deceivers.groups().items()
+            }
+            for name, way in installed().items()
+        }
+
+
+def counted(way, cases):
+    """Return how often a way is deceived; None if it has no one-sided formula."""
+    silent = wrong = evaluations = 0
+
+    def f(x):
+        nonlocal evaluations
+        evaluations += 1
+        return case.f(float(x[0]))
+
+    for case in cases:
+        try:
+            gradient, estimate = way(f, np.array([case.x]), case.side)
+        except NotImplementedError:
+            return None
+        except (ArithmeticError, ValueError):  # left the domain of f
+            gradient, estimate = np.nan, None
+        error = np.nan_to_num(abs(float(np.squeeze(gradient)) - case.truth), nan=np.inf)
+        bad = error > 1e-5 * max(case.size, abs(case.truth))
+        wrong += bad
+        silent += bad and not (estimate is not None and error <= 10 * float(np.squeeze(estimate)))
+    return silent, wrong, evaluations, len(cases)
+
+
+def deceived(found):
+    """Yield a line for each group of functions."""
+    for group in found[OURS]:
+        cells = []
+        for counts in (groups[group] for groups in found.values()):
+            if counts is None:
+                cells.append("–")
+            else:
+                silent, wrong, evaluations, points = counts
+                cells.append(f"{silent}, {wrong} of {points:,} / {evaluations / points:.1f}")
+        yield (group, *cells)
+
+
 def as_accurate(ours, theirs):
     """Tell whether one outcome is at least as accurate as another."""
     return ours.units <= max(theirs.units, FEW)
@@ -116,7 +178,7 @@ def summary(outcomes):
         )
 
 
-def claims(outcomes):
+def claims(outcomes, found):
     """Yield the cells for each claim that can be checked."""
     ours = outcomes[OURS]
     rivals = {name: outcomes[name] for name in RIVALS if name in outcomes}
@@ -139,6 +201,8 @@ def claims(outcomes):
         )
     covered = np.concatenate([outcome.covered for outcome in ours.values()]).mean()
     yield "error covered by its estimate", f"{covered:.1%} of the coordinates", "≥ 95 %"
+    silent, _, _, points = np.sum(list(found[OURS].values()), axis=0)
+    yield "silently wrong where functions deceive", f"{silent} of {points:,} points", "≤ 1 in 1,000"
 
 
 def details(outcomes):
@@ -152,7 +216,7 @@ def details(outcomes):
             yield (group, problem.name, str(problem.x.size), *cells)
 
 
-def markdown(outcomes):
+def markdown(outcomes, found):
     """Return the report."""
     names = ("numpy", *(name for name in outcomes if not name.startswith("fastgrad")))
     versions = ", ".join(
@@ -164,8 +228,10 @@ def markdown(outcomes):
         [
             TEXT,
             f"{platform.machine()}, Python {platform.python_version()}, {versions}.\n",
-            rows(("what `auto` claims", "figure", "limit"), claims(outcomes)),
+            rows(("what `auto` claims", "figure", "limit"), claims(outcomes, found)),
             rows(head, summary(outcomes)),
+            DECEIVED,
+            rows(("", *found), deceived(found)),
             "## Each function\n\nError in units / evaluations a coordinate.\n",
             rows(("", "function", "n", *outcomes), details(outcomes)),
         ]
@@ -174,7 +240,7 @@ def markdown(outcomes):
 
 def main():
     """Measure and write."""
-    text = markdown(compare())
+    text = markdown(compare(), deceive())
     with replacing(RESULTS / "steps.md", "w") as file:
         file.write(text)
     print(text)
