@@ -197,6 +197,18 @@ def test_noise_is_in_the_estimate(level, rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_rows_of_a_table_that_agree_by_chance_in_noise(rule):
+    """The first three rows say -1.3168."""
+    f, derivative = SMOOTH["exp(sin)"]
+    x, level = 2.8039870444479735, 2.5133540825228582e-06
+
+    def noisy(x):
+        return f(x) * (1 + level * (zlib.crc32(np.float64(x).tobytes()) / 2**31 - 1))
+
+    check(differentiate(noisy, x, rule), derivative(x))
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("grid", [EPS, SINGLE])
 def test_single_precision(grid, rule):
     rng = random.Random(3)

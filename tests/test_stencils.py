@@ -91,6 +91,7 @@ def test_a_stencil_of_ones_own():
         ((1.0, -1.0), (0.5,), 2, "as many weights"),
         ((1.0, -1.0), (0.5, -0.5), 0, "order must be"),
         ((1.0, -1.0), (np.nan, -0.5), 2, "must be 0"),
+        ((1.0, 2.0), (np.inf, np.inf), 1, "must be 0"),
     ],
 )
 def test_a_wrong_stencil_is_refused(offsets, weights, order, match):

@@ -31,12 +31,11 @@ class StepSweep:
     steps : ndarray, shape (k,)
         The steps h, ascending.
     derivatives : ndarray, shape (k, n)
-        The derivatives along n coordinates: of an array in C order, of a structure array by array.
-        NaN where the step is lost (``x + h == x``) and where f was not finite.
+        Along n coordinates: of an array in C order, of a structure array by array. NaN where the
+        step is lost (``x + h == x``) and where f was not finite.
     truth : ndarray, shape (n,)
-        What they are compared with.
-    source : str
-        Where that comes from: "exact" or "six-point, extrapolated".
+        What they are compared with. `source` says where it comes from: "exact" or "six-point,
+        extrapolated".
     names : tuple of str
         The coordinates, as ``x[0]``.
     order : int
@@ -60,10 +59,8 @@ class StepSweep:
     def best(self) -> Floats:
         """The step of the smallest error along each coordinate, shape (n,); NaN without any."""
         errors = np.where(np.isnan(self.errors), math.inf, self.errors)
-        best: Floats = np.where(
-            np.isfinite(errors).any(axis=0), self.steps[errors.argmin(axis=0)], math.nan
-        )
-        return best
+        least = self.steps[errors.argmin(axis=0)]
+        return np.where(np.isfinite(errors.min(axis=0)), least, math.nan)
 
 
 def step_sweep(
@@ -90,13 +87,12 @@ def step_sweep(
     steps : array_like, shape (k,)
         By default 31 steps from 1e-15 to 1, two a decade.
     exact : float, or array or structure like x, optional
-        The true derivatives. By default they are estimated: at each step by the "six-point"
-        formula, whose leading error is extrapolated away with the next step [2]_; of these the one
-        that differs least from its neighbour. That is good to some 1e-13, relative, where f is
-        smooth on the scale of the steps: enough for "central", too little to see the tip of
-        "six-point". For an analytic f ``numerical_gradient(f, x, stencil="complex")`` is exact.
+        The true derivatives. By default they are estimated, by the "six-point" formula extrapolated
+        over pairs of steps [2]_: to some 1e-13, relative, where f is smooth on the scale of the
+        steps. That is too little to see the tip of "six-point". For an analytic f
+        ``numerical_gradient(f, x, stencil="complex")`` is exact.
     stencil : str or Stencil
-        As for `fastgrad.numerical_gradient`; also "complex", which has no rounding branch.
+        As for `fastgrad.numerical_gradient`; "complex" has no rounding branch.
     coordinate : int or tuple, optional
         The one coordinate to look at: its place in the long vector, or its index in an array. By
         default all.
@@ -140,18 +136,15 @@ def step_sweep(
     if coordinate is not None:
         if stencil == "complex":
             raise ValueError("coordinate must be None where stencil='complex': all cost no more")
-        k = _place(coordinate, parameters)
+        f, parameters, k = _along(f, parameters, coordinate)
         names, truth = names[k : k + 1], None if truth is None else truth[k : k + 1]
-        f, parameters = _along(f, parameters, k)
     gradient = functools.partial(
         numerical_gradient, f, parameters.x, args=args, workers=workers, backend=backend,
         nonfinite="keep",
     )  # fmt: skip
-    derivatives = _derivatives(gradient, parameters, steps, stencil)
-    source = "exact"
+    derivatives, source = _derivatives(gradient, parameters, steps, stencil), "exact"
     if truth is None:
-        value = number(f(parameters.x, *args))
-        truth = _estimate(gradient, parameters, steps, value)
+        truth = _estimate(gradient, parameters, steps, number(f(parameters.x, *args)))
         source = "six-point, extrapolated"
     return StepSweep(steps, derivatives, truth, source, names, order)
 
@@ -172,33 +165,28 @@ def _checked(steps: Any, exact: Any) -> Floats:
     return ascending
 
 
-def _place(coordinate: int | tuple[int, ...], parameters: Parameters) -> int:
-    """Return where in the long vector a coordinate stands."""
+def _along(
+    f: Callable[..., Any], parameters: Parameters, coordinate: int | tuple[int, ...]
+) -> tuple[Callable[..., Any], Parameters, int]:
+    """Return `f` by a coordinate alone, where it is, and its place.
+
+    It moves in place if it can, for an f that reads x from outside.
+    """
     try:
         if isinstance(coordinate, tuple):
             (leaf,) = parameters.leaves
-            return int(np.ravel_multi_index(coordinate, leaf.shape))
-        place: int = range(parameters.size)[coordinate]
-        return place
+            coordinate = int(np.ravel_multi_index(coordinate, leaf.shape))
+        k = range(parameters.size)[coordinate]
     except (TypeError, ValueError, IndexError):
         raise ValueError(
             f"coordinate must be a place below {parameters.size}, or an index where x is one "
             f"array; got {coordinate!r}"
         ) from None
-
-
-def _along(
-    f: Callable[..., Any], parameters: Parameters, k: int
-) -> tuple[Callable[..., Any], Parameters]:
-    """Return `f` as a function of coordinate `k` alone, and where it is.
-
-    It moves in place if it can, for an f that reads x from outside.
-    """
-    ((leaf, (i, *_), _),) = parameters.split(range(k, k + 1))
-    array = parameters.leaves[leaf]
+    ((place, (i, *_), _),) = parameters.split(range(k, k + 1))
+    array = parameters.leaves[place]
 
     def along(t: Array, *args: Any) -> Any:
-        if not parameters.movable[leaf]:
+        if not parameters.movable[place]:
             point = parameters.vector()
             point[k] = t
             return f(parameters.build(point), *args)
@@ -209,7 +197,7 @@ def _along(
         finally:
             array.flat[i] = saved
 
-    return along, Parameters(np.array(array.flat[i]))
+    return along, Parameters(np.array(array.flat[i])), k
 
 
 def _derivatives(
@@ -217,27 +205,18 @@ def _derivatives(
 ) -> Array:
     """Return the gradient for each step, NaN where that is lost, shape (steps, coordinates)."""
     derivatives = np.full((len(steps), parameters.size), np.nan, parameters.dtype)
+    x, every = parameters.vector(), range(parameters.size)
+    other = np.sqrt(parameters.eps(every)) * np.maximum(1, np.abs(x))
+    offset = 0.0 if stencil == "complex" else named(stencil).moves[0][0]
     for row, h in zip(derivatives, steps.tolist(), strict=True):
-        lost = _lost(parameters, stencil, h)
-        all_lost = np.concatenate([one.ravel() for one in lost])
-        if all_lost.all():
-            continue
-        # A step that is lost would be refused: take some other, and forget what comes of it.
-        some = [
-            np.where(one, np.sqrt(np.finfo(leaf.dtype).eps) * np.maximum(1, np.abs(leaf)), h)
-            for one, leaf in zip(lost, parameters.leaves, strict=True)
-        ]
-        taken = parameters.rebuild(some) if all_lost.any() else h
-        row[:] = np.where(all_lost, np.nan, _vector(gradient(taken, stencil=stencil)))
+        moves = parameters.round(np.full_like(x, offset * h), every)
+        lost = (parameters.round(x + moves, every) == x) & bool(offset)
+        if not lost.all():
+            # A step that is lost would be refused: take some other, and forget what comes of it.
+            taken = parameters.assemble(np.where(lost, other, h)) if lost.any() else h
+            found = Parameters(gradient(taken, stencil=stencil)).vector()
+            row[:] = np.where(lost, np.nan, found)
     return derivatives
-
-
-def _lost(parameters: Parameters, stencil: str | Stencil, h: float) -> list[Array]:
-    """Tell where the first move of a formula leaves x where it is, for each array."""
-    if stencil == "complex":
-        return [np.zeros(leaf.shape, bool) for leaf in parameters.leaves]
-    move = named(stencil).moves[0][0] * h
-    return [np.asarray(leaf + leaf.dtype.type(move) == leaf) for leaf in parameters.leaves]
 
 
 def _estimate(gradient: Gradient, parameters: Parameters, steps: Floats, value: float) -> Array:
@@ -250,15 +229,9 @@ def _estimate(gradient: Gradient, parameters: Parameters, steps: Floats, value: 
     derivatives = _derivatives(gradient, parameters, steps, six)
     ratios = (steps[1:] / steps[:-1])[:, np.newaxis] ** six.order
     finer = derivatives[:-1] + (derivatives[:-1] - derivatives[1:]) / (ratios - 1)
-    x = _vector(parameters.x)
-    eps = np.concatenate([np.full(a.size, np.finfo(a.dtype).eps) for a in parameters.leaves])
+    eps, x = parameters.eps(range(parameters.size)), parameters.vector()
     noise = eps * (abs(value) + np.abs(x * finer[:-1])) / steps[:-2, np.newaxis]
     doubt = np.abs(finer[:-1] - finer[1:]) + noise
     best = np.where(np.isnan(doubt), math.inf, doubt).argmin(axis=0)
     truth: Array = finer[best, np.arange(parameters.size)]
     return truth
-
-
-def _vector(structure: Any) -> Array:
-    """Return a gradient as one long vector."""
-    return np.concatenate([leaf.ravel() for leaf in Parameters(structure).leaves])

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastgrad._formulas.bounds import Bounds, inwards
+from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.points import Points, joined, unmoved
-from fastgrad._formulas.stencils import Stencil
+from fastgrad._formulas.points import Points, joined
+from fastgrad._formulas.stencils import Stencil, tables
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
 
@@ -17,34 +18,8 @@ from fastgrad._typing import Array, Floats
 class Direction:
     """The points ``x + t v`` that a formula for the derivative by t, at t = 0, looks at.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        x.
-    v : ndarray, shape (parameters.size,)
-    stencil : Stencil
-        The formula wherever it fits between the bounds.
-    h : float
-        The step of t.
-    bounds : Bounds, optional
-        Of x.
-    share : float
-        How much of the way to the bounds the points may take. The rest is left to f, where it
-        moves x further.
-
-    Attributes
-    ----------
-    h : float
-        The step of t, which bounds may have made shorter.
-    formula : Stencil
-        The formula that fits.
-    moves : list of ndarray
-        The long vectors x + t v, one for each evaluation.
-
-    Raises
-    ------
-    ValueError
-        If v leads out of the bounds to both sides, or the step moves nothing.
+    Bounds may ask for a one-sided formula or a shorter step of t than `h`. The points take no more
+    than a `share` of the way to them: the rest is left to f, where that moves x further.
     """
 
     def __init__(
@@ -57,10 +32,12 @@ class Direction:
         share: float = 1.0,
     ) -> None:
         self.parameters, self.x, self.v = parameters, parameters.vector(), v
-        self.h, self.formula, self._bounds = h, stencil, bounds
-        if bounds is not None and v.any():
-            self._bounds = inwards(parameters, bounds)
-            self._fit(stencil, share)
+        self.h, self.formula = h, stencil
+        self._bounds = inwards(parameters, bounds) if bounds else None
+        if self._bounds and v.any():
+            self._fit(stencil, share, *self._bounds)
+        self.formulas = (self.formula,)
+        self.counts, _, self.weights, self.centers = tables(self.formulas)
         self.moves = [self._at(offset * self.h) for offset, _ in self.formula.moves]
         if v.any() and np.array_equal(self.moves[0], self.x):
             raise ValueError(
@@ -68,45 +45,38 @@ class Direction:
                 + (" or wider bounds" if bounds else "")
             )
 
-    def _fit(self, stencil: Stencil, share: float) -> None:
+    def _fit(self, stencil: Stencil, share: float, lower: Floats, upper: Floats) -> None:
         """Choose the first formula that stays within the bounds, or else the largest step."""
-        down, up = self._room(share)
-        rooms = []
-        for formula in (stencil, *stencil.sided):
-            offsets = [offset for offset, _ in formula.moves]
-            high, low = max(0.0, *offsets), max(0.0, *(-offset for offset in offsets))
-            rooms.append(min(up / high if high else np.inf, down / low if low else np.inf))
-        fitting = [k for k, room in enumerate(rooms) if self.h <= room]
-        k = fitting[0] if fitting else int(np.argmax(rooms))
-        self.formula = (stencil, *stencil.sided)[k]
-        if not fitting:
+        down, up = (share * side for side in self._room(lower, upper))
+        formulas, rooms = (stencil, *stencil.sided), []
+        for formula in formulas:
+            high, low = max(formula.offsets), -min(formula.offsets)
+            rooms.append(min(up / high if high > 0 else np.inf, down / low if low > 0 else np.inf))
+        k = int(np.minimum(rooms, self.h).argmax())
+        self.formula = formulas[k]
+        if self.h > rooms[k]:
             self.h = rooms[k] * (1 - 1e-6)
 
-    def _room(self, share: float) -> tuple[float, float]:
+    def _room(self, lower: Floats, upper: Floats) -> tuple[float, float]:
         """Return how far t may go down and up."""
-        assert self._bounds is not None
         moving = np.flatnonzero(self.v)
-        sides = [(side - self.x)[moving] / self.v[moving] for side in self._bounds]
-        ends = np.sort(sides, axis=0)
-        lower, upper = float(ends[0].max()), float(ends[1].min())
-        if lower == upper:
+        ends = np.sort(
+            [(side - self.x)[moving] / self.v[moving] for side in (lower, upper)], axis=0
+        )
+        down, up = -float(ends[0].max()), float(ends[1].min())
+        if down == up == 0:
             name = self.parameters.name
             ahead, behind = name(moving[ends[1].argmin()]), name(moving[ends[0].argmax()])
             raise ValueError(
                 f"v leads out of the bounds at once, {ahead} forwards and {behind} backwards; pass "
                 "wider bounds, an x within them or another v"
             )
-        return -share * lower, share * upper
+        return down, up
 
     def _at(self, t: float) -> Array:
         """Return x + t v as x stores it, within the bounds."""
-        everything = range(len(self.x))
-        point = self.parameters.round(self.x + t * self.v, everything)
-        if self._bounds is None:
-            return point
-        # What rounding has put outside.
-        clipped: Array = np.clip(point, self._bounds.lower, self._bounds.upper)
-        return clipped
+        point = self.parameters.round(self.x + t * self.v, range(len(self.x)))
+        return point if self._bounds is None else np.clip(point, *self._bounds)
 
     eps = 1.0
     """No precision of f asks for another step."""
@@ -126,58 +96,36 @@ class Direction:
 
     def derivative(self, values: Any, value: Any) -> Any:
         """Return the derivative by t, from values at all moves and at x."""
-        weights = [weight for _, weight in self.formula.moves]
-        total = weights[0] * values[0]
-        for weight, other in zip(weights[1:], values[1:], strict=True):
-            total = total + weight * other
-        if self.formula.center:
-            total = total + self.formula.center * value
-        return total / self.h
+        divisor = np.array([self.h])
+        return weighted_sums(self, np.zeros(1, np.int64), divisor, np.asarray(values), value)[0]
 
 
 class Along(Formula):
-    """The derivative along a direction, of a number or an array; the only item.
-
-    Parameters
-    ----------
-    direction : Direction
-    with_value : bool
-        Whether f(x) is wanted in any case. It then is the first point.
-    """
+    """The derivative along a direction, of a number or an array; the only item."""
 
     def __init__(self, direction: Direction, with_value: bool) -> None:
         self.direction, self.entries = direction, max(1, len(direction.x))
         value_first = with_value or bool(direction.formula.center)
         super().__init__(direction, [len(direction.moves)], value_first)
 
-    def points(self, block: range) -> Points:
+    def of_item(self, item: int, some: range) -> Points:
         """Return some of the points."""
-        return joined([self._point(k - self.value_first) for k in block])
-
-    def _point(self, k: int) -> Points:
-        if k < 0:
-            return unmoved(self.direction.x.dtype)
-        return whole(self.direction.moves[k])
+        return joined([whole(self.direction.moves[k]) for k in some])
 
     def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
         """Return an array for the derivative."""
         return np.empty((1, *outputs), dtype)
 
-    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
+    def combine_item(self, out: Array, item: int, values: Array, value: Any) -> None:
         """Write the derivative."""
         out[0] = self.direction.derivative(values, value)
 
 
 class GradientAlong(Formula):
-    """The derivative of a gradient along a direction: a formula at each of the points x + t v.
+    """The derivative of a gradient along a direction.
 
-    Parameters
-    ----------
-    direction : Direction
-    gradients : list of Coordinates
-        The gradient at each of its points, and at x where its formula needs that.
-    value : bool
-        Whether f(x) is wanted. It then is the first point.
+    `gradients` are the formulas for the gradient at each point x + t v, and at x where that of the
+    direction needs it.
     """
 
     def __init__(self, direction: Direction, gradients: list[Any], value: bool) -> None:
@@ -185,34 +133,24 @@ class GradientAlong(Formula):
         self.entries = max(1, len(direction.x))
         super().__init__(direction, [gradient.total for gradient in gradients], value)
 
-    def points(self, block: range) -> Points:
-        """Return some of the points."""
-        return joined([self._point(k) for k in block])
-
-    def _point(self, k: int) -> Points:
-        if k < self.value_first:
-            return unmoved(self.direction.x.dtype)
-        item = self.complete(k)
-        k -= self.first(item)
-        gradient = self.gradients[item]
-        vector = gradient.steps.x.copy()
-        point = gradient.points(range(k, k + 1))
-        vector[point.index] = point.value
-        return whole(vector)
+    def of_item(self, item: int, some: range) -> Points:
+        """Return some of the points of a gradient."""
+        gradient, parts = self.gradients[item], []
+        for index, value in gradient.points(some).changes():
+            vector = gradient.x.copy()
+            vector[index] = value
+            parts.append(whole(vector))
+        return joined(parts)
 
     def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
         """Return an array for all gradients, one a row."""
         return np.empty((self.items, len(self.direction.x)), dtype)
 
-    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
-        """Write some of the gradients."""
-        begin = self.first(items.start)
-        for item in items:
-            gradient = self.gradients[item]
-            mine = values[self.first(item) - begin : self.first(item + 1) - begin]
-            center = mine[0] if gradient.value_first else None
-            every = range(gradient.items)
-            gradient.combine(out[item], every, mine[gradient.value_first :], center)
+    def combine_item(self, out: Array, item: int, values: Array, value: Any) -> None:
+        """Write a gradient."""
+        gradient = self.gradients[item]
+        center = values[0] if gradient.value_first else None
+        gradient.combine(out[item], range(gradient.items), values[gradient.value_first :], center)
 
 
 def whole(vector: Array) -> Points:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Generator
 
 from fastgrad._formulas.bracket import Bracket
-from fastgrad._formulas.line import Estimate, Line, Search, counted
+from fastgrad._formulas.line import Entry, Line, Search
 from fastgrad._formulas.look import RATIO, Look
-from fastgrad._formulas.richardson import Entry, Table
-from fastgrad._formulas.witness import NOISE, Verdict, confirm
+from fastgrad._formulas.richardson import Table
 
 ROWS = 10
 """Looks in one table at most."""
@@ -23,20 +22,20 @@ TABLES = 6
 GOOD = 1e-10
 """Relative error of a two-sided derivative with which one-sided steps are not tried."""
 
+NOISE = 3.0
+"""How far a difference may be off, in units of the noise that its neighbours show."""
+
 NOTHING = Entry(math.nan, math.inf, math.inf, math.nan)
 
+Verdict = Generator[list[float], list[float], tuple[Entry, bool]]
+"""Returns an entry, and whether that is all that can be had."""
 
-@counted
+
 def auto(line: Line) -> Search:
     """Return the derivative by extrapolation, two-sided where there is room.
 
     Some 8 to 14 evaluations: two for a small difference, the others for central differences at
     large steps. Errors are mostly below ``1e-12 abs(f(x)) / L``, where f changes over the length L.
-
-    Parameters
-    ----------
-    line : Line
-        What is known of f.
 
     References
     ----------
@@ -50,23 +49,23 @@ def auto(line: Line) -> Search:
     for side in (0, roomy, -roomy):
         poor = not found.error <= GOOD * abs(found.value)
         cramped = side == roomy and 64 * line.room(0) < line.room(side) and poor
-        if line.room(side) >= 64 * line.least and (math.isnan(found.value) or cramped):
+        if line.roomy(side) and (math.isnan(found.value) or cramped):
             other = yield from _extrapolate(line, side)
             found = min(found, other, key=lambda entry: entry.error)
-    return Estimate(found.value, found.error, found.h, 0)
+    return found
 
 
-def _extrapolate(line: Line, side: int) -> Generator[list[float], list[float], Entry]:
+def _extrapolate(line: Line, side: int) -> Search:
     """Return the best entry of some tables: until a small difference confirms one."""
     bracket = Bracket(line, side)
-    best, worse = NOTHING, 0
+    best = NOTHING
     for k in range(TABLES):
-        if not (yield from bracket.find()) or bracket.small is None or bracket.large is None:
+        looks = yield from bracket.find()
+        if looks is None:
             break
-        found, sure = yield from _table(bracket, bracket.small, bracket.large)
-        worse = 0 if found.error < best.error / 2 or math.isnan(best.value) else worse + 1
+        found, sure = yield from _table(bracket, *looks)
         best = min(best, found, key=lambda entry: entry.error)
-        if sure or worse == 2:
+        if sure:
             break
         bracket.shrink(bracket.h / 8 ** (k + 1))
     return best
@@ -74,10 +73,10 @@ def _extrapolate(line: Line, side: int) -> Generator[list[float], list[float], E
 
 def _table(bracket: Bracket, small: Look, large: Look) -> Verdict:
     """Return the best entry below the large step, and whether the small one confirms it."""
-    table = Table(1 if bracket.side else 2)
-    table.add(large.quotients)
-    h, changes, entry = large.h, [math.inf], table.best()
-    converged = False
+    table, h = Table(1 if bracket.side else 2), large.h
+    for quotient in large.quotients:
+        table.add(*quotient)
+    entry, changes, converged = table.best(), [math.inf], False
     for _ in range(ROWS):
         h *= RATIO**2 if bracket.side else RATIO
         if h < max(4 * small.h, bracket.line.least):
@@ -85,19 +84,22 @@ def _table(bracket: Bracket, small: Look, large: Look) -> Verdict:
         (look,) = yield from bracket.see(h)
         if look is None:
             return NOTHING, False
-        table.add(look.quotients)
+        for quotient in look.quotients:
+            table.add(*quotient)
         changes.append(table.change())
         found = table.best()
-        converged = found.truncation <= CONVERGED * found.rounding
+        enough = len(changes) > 3 or not bracket.noise  # with noise, few rows agree by chance
+        converged = enough and found.truncation <= CONVERGED * found.rounding
         if converged or changes[-1] <= min(changes):
             entry = found
         if converged or _stuck(changes):
             break
     if not converged:
-        entry = entry.spoiled(NOISE * max(changes[1:][-3:], default=large.reach / large.h))
+        entry = entry.spoiled(NOISE * max(changes[1:][-3:], default=large.size))
     if small.h >= table.steps[-1]:
-        return entry.spoiled(large.reach / large.h), False
-    entry, sure = yield from confirm(bracket, small, table, entry, converged)
+        return entry.spoiled(large.size), False
+    table.add(*small.quotients[-1])
+    entry, sure = yield from _confirm(bracket, small, table, entry, converged)
     return entry.spoiled(bracket.kink), sure
 
 
@@ -107,3 +109,22 @@ def _stuck(changes: list[float]) -> bool:
         return False
     slow = changes[-1] > changes[-2] / 2 and changes[-2] > changes[-3] / 2
     return slow or changes[-1] > 4 * min(changes)
+
+
+def _confirm(bracket: Bracket, small: Look, table: Table, entry: Entry, converged: bool) -> Verdict:
+    """Compare an entry with the table that a small step has been added to.
+
+    Where both disagree, f is noisy, or has waves shorter than the steps of the table. A step that
+    is a hundred times smaller tells: noise puts it off a hundred times as far.
+    """
+    rounding = table.roundings[-1]
+    apart = abs(entry.value - table.values[-1][-1])
+    if apart <= 3 * (entry.error + rounding):
+        return entry, converged or entry.error <= 3 * rounding
+    (look,) = yield from bracket.see(max(small.h / 100, bracket.line.least))
+    if look is None or not small.reach:
+        return entry.spoiled(apart), False
+    off = max(abs(look.slope - entry.value), abs(look.bend) * look.h)
+    if look.reach and off < 10 * apart:  # without reach, f is rounded to few digits
+        return entry.spoiled(apart), False
+    return entry.spoiled(NOISE * max(apart * small.h, off * look.h) / entry.h), True

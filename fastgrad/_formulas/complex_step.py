@@ -28,15 +28,7 @@ def complex_steps(x: Array, eps: Any) -> Floats:
 
 
 class ComplexSteps:
-    """Steps along the imaginary axis, for `Coordinates`: ``Im f(x + ih) / h``.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        Where the derivative is taken.
-    sizes : StepSizes
-        How long the steps are to be; the default is `complex_steps`.
-    """
+    """Steps along the imaginary axis, for `Coordinates`: ``Im f(x + ih) / h``."""
 
     counts, weights, centers = np.ones(1, np.int64), np.ones((1, 1)), np.zeros(1)
     formulas = (None,)

@@ -6,30 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._formulas.points import Points, joined, unmoved
 from fastgrad._typing import Array
 
 
 class Formula:
     """Points and weights; an item is what a few consecutive points make a derivative of.
 
-    Parameters
-    ----------
-    steps
-        How far x moves: it has ``x, eps, used(), target()``.
-    counts : array_like of int
-        How many points each item has.
-    value_first : bool
-        Whether f(x) is evaluated as well. x then is the first point, before all items.
-
-    Attributes
-    ----------
-    total, items : int
-        How many points, and how many items.
-    entries : int
-        About how many numbers of x a point changes.
+    `steps` say how far x moves, `counts` how many points each item has. If `value_first`, x itself
+    is the first point, before all items.
     """
 
     entries = 1
+    """About how many numbers of x a point changes."""
 
     def __init__(self, steps: Any, counts: Any, value_first: bool) -> None:
         self.steps, self.value_first, self.items = steps, value_first, len(counts)
@@ -63,3 +52,29 @@ class Formula:
     def complete(self, points: int) -> int:
         """Return how many items have all their points among so many first points."""
         return max(int(self._starts.searchsorted(points, side="right")) - 1, 0)
+
+    def points(self, block: range) -> Points:
+        """Return some of the points."""
+        parts = [unmoved(self.x.dtype)] if block.start < self.value_first else []
+        rest = range(max(block.start, self.value_first), block.stop)
+        while rest:
+            item = self.complete(rest.start)
+            first, stop = self.first(item), min(self.first(item + 1), rest.stop)
+            parts.append(self.of_item(item, range(rest.start - first, stop - first)))
+            rest = range(stop, rest.stop)
+        return joined(parts)
+
+    def of_item(self, item: int, some: range) -> Points:
+        """Return some of the points of an item."""
+        raise NotImplementedError
+
+    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
+        """Write the derivatives of some items, from f at their points and f(x)."""
+        begin = self.first(items.start)
+        for item in items:
+            mine = values[self.first(item) - begin : self.first(item + 1) - begin]
+            self.combine_item(out, item, mine, value)
+
+    def combine_item(self, out: Array, item: int, values: Array, value: Any) -> None:
+        """Write the derivative of an item."""
+        raise NotImplementedError

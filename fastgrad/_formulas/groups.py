@@ -8,24 +8,14 @@ import numpy as np
 
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.points import Points, joined, unmoved
+from fastgrad._formulas.points import Points, joined
 from fastgrad._formulas.sparsity import Pattern
 from fastgrad._formulas.steps import Steps
 from fastgrad._typing import Array, Integers
 
 
 class Groups(Formula):
-    """One item is a group of the columns of a pattern; all its coordinates move at once.
-
-    Parameters
-    ----------
-    steps : Steps
-        Which points, and which weights, along each coordinate.
-    pattern : Pattern
-        Where the Jacobian may differ from 0, its columns in groups.
-    with_value : bool
-        Whether f(x) is wanted in any case. It then is the first point.
-    """
+    """One item is a group of the columns of a pattern; all its coordinates move at once."""
 
     def __init__(self, steps: Steps, pattern: Pattern, with_value: bool) -> None:
         self.pattern, self.plan = pattern, steps.plan(range(steps.parameters.size))
@@ -39,17 +29,15 @@ class Groups(Formula):
         first, last = self.pattern.starts[item : item + 2]
         return self.pattern.order[first:last]
 
-    def points(self, block: range) -> Points:
-        """Return some of the points."""
-        return joined([self._point(k) for k in block])
-
-    def _point(self, k: int) -> Points:
-        if k < self.value_first:
-            return unmoved(self.steps.x.dtype)
-        item = self.complete(k)
-        columns, move = self._columns(item), k - self.first(item)
-        columns = columns[move < self._lengths[columns]]
-        return Points(columns, self.plan.value[columns, move], np.array([0, len(columns)]))
+    def of_item(self, item: int, some: range) -> Points:
+        """Return some of the points of a group."""
+        parts = []
+        for move in some:
+            columns = self._columns(item)
+            columns = columns[move < self._lengths[columns]]
+            value = self.plan.value[columns, move]
+            parts.append(Points(columns, value, np.array([0, len(columns)])))
+        return joined(parts)
 
     def told_apart(self, point: Points, output: int) -> Points:
         """Return a point with the coordinate that an output depends on before the others."""
@@ -69,18 +57,14 @@ class Groups(Formula):
             )
         return np.empty(len(self.pattern.rows), dtype)
 
-    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
-        """Write the derivatives of some groups; parameters as for `Coordinates`."""
-        begin = self.first(items.start)
-        for item in items:
-            mine = values[self.first(item) - begin : self.first(item + 1) - begin]
-            first, last = self.pattern.starts[item : item + 2]
-            ends = self.pattern.ends[first : last + 1]
-            rows = self.pattern.rows[ends[0] : ends[-1]]
-            # One derivative a row of the pattern: of the output `rows` by the coordinate `column`.
-            column = np.repeat(self._columns(item), np.diff(ends))
-            used = np.arange(len(mine)) < self._lengths[column][:, np.newaxis]
-            out[ends[0] : ends[-1]] = weighted_sums(
-                self.steps, self.plan.which[column], self.plan.divisor[column],
-                mine.T[rows][used], value[rows] if self.value_first else value,
-            )  # fmt: skip
+    def combine_item(self, out: Array, item: int, values: Array, value: Any) -> None:
+        """Write the derivatives of a group: of the outputs `rows` by the coordinates `column`."""
+        first, last = self.pattern.starts[item : item + 2]
+        ends = self.pattern.ends[first : last + 1]
+        rows = self.pattern.rows[ends[0] : ends[-1]]
+        column = np.repeat(self._columns(item), np.diff(ends))
+        used = np.arange(len(values)) < self._lengths[column][:, np.newaxis]
+        out[ends[0] : ends[-1]] = weighted_sums(
+            self.steps, self.plan.which[column], self.plan.divisor[column],
+            values.T[rows][used], value[rows] if self.value_first else value,
+        )  # fmt: skip

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A derivative and what is known about it.
+    """A derivative, what it may be off by, the smallest step in it, and what it took.
 
-    Attributes
-    ----------
-    derivative : float
-        NaN where f is finite at no step.
-    error : float
-        What it may be off by; inf where it is NaN.
-    step : float
-        The smallest step in it.
-    evaluations : int
-        Of f, without f(x).
+    The derivative is NaN, and the error inf, where f is finite at no step. Evaluations are those
+    of f without f(x).
     """
 
     derivative: float
@@ -29,23 +20,35 @@ class Estimate(NamedTuple):
     evaluations: int
 
 
-Search = Generator[list[float], list[float], Estimate]
+class Entry(NamedTuple):
+    """A derivative, what truncation and rounding may do to it, the smallest step in it."""
+
+    value: float
+    truncation: float
+    rounding: float
+    h: float
+
+    @property
+    def error(self) -> float:
+        """Return what the value may be off by."""
+        error = self.truncation + self.rounding
+        return error if error >= 0 else math.inf
+
+    def spoiled(self, error: float) -> Entry:
+        """Return the entry with an error more."""
+        return self._replace(truncation=self.truncation + error)
+
+
+Search = Generator[list[float], list[float], Entry]
 """Yields moves of x and is sent f there; a value that is not finite says that f has none."""
 
 
 class Line(NamedTuple):
     """What is known beforehand of f along one coordinate.
 
-    Attributes
-    ----------
-    x, value : float
-        The coordinate and f(x), both finite.
-    eps : float
-        Relative precision of f: that of the coarser dtype of x and f(x).
-    grid : float
-        Relative spacing of the numbers of x's dtype.
-    lower, upper : float
-        Nothing outside is evaluated.
+    `x` and `value`, f(x), are finite. `eps` is the relative precision of f, the coarser one of the
+    dtypes of x and f(x), `grid` the relative spacing of the numbers of x's dtype. Nothing outside
+    `lower` and `upper` is evaluated.
     """
 
     x: float
@@ -76,6 +79,10 @@ class Line(NamedTuple):
             return min(self.room(1), self.room(-1))
         return min(side * ((self.upper if side > 0 else self.lower) - self.x), 1e300)
 
+    def roomy(self, side: int) -> bool:
+        """Tell whether there are numbers enough on a side of x to take a derivative."""
+        return self.room(side) >= 64 * self.least
+
     def move(self, step: float) -> float:
         """Return the move nearest to `step` that ends on a number of x's dtype."""
         point = self.x + step
@@ -87,24 +94,4 @@ class Line(NamedTuple):
 
 def check_room(line: Line) -> bool:
     """Tell whether the bounds fix x, or leave it numbers enough to take a derivative."""
-    return line.lower == line.upper or max(line.room(1), line.room(-1)) >= 64 * line.least
-
-
-def counted(rule: Callable[[Line], Search]) -> Callable[[Line], Search]:
-    """Have the evaluations of an algorithm counted; by a fixed coordinate the derivative is 0."""
-
-    @functools.wraps(rule)
-    def search(line: Line) -> Search:
-        if line.lower == line.upper:
-            return Estimate(0.0, 0.0, 0.0, 0)
-        count, running = 0, rule(line)
-        try:
-            moves = next(running)
-            while True:
-                count += len(moves)
-                moves = running.send((yield moves))
-        except StopIteration as stop:
-            found: Estimate = stop.value
-            return found._replace(evaluations=count)
-
-    return search
+    return line.lower == line.upper or line.roomy(1) or line.roomy(-1)

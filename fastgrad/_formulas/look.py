@@ -1,4 +1,4 @@
-"""What three values of f along a line say."""
+"""What three values of f along a line say, and what they do not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,9 @@ RATIO = 0.585
 class Look(NamedTuple):
     """The parabola through f(x) and two values nearby, on both sides of x or on one.
 
-    Attributes
-    ----------
-    h : float
-        The larger of the two moves.
-    slope, bend : float
-        ``f(x + t) = f(x) + slope t + bend t**2`` for both.
-    reach : float
-        How far f moves away from f(x).
-    rounding, blur : float
-        What rounding may do to `slope` and to `bend`.
-    quotients : list of tuple
-        (step, difference quotient, what rounding may do to it): rows of a `Table`.
+    `h` is the larger of the two moves t, ``f(x) + slope t + bend t**2`` is f at both, and `reach`
+    is how far that is from f(x). `rounding` and `blur` are what rounding may do to `slope` and to
+    `bend`. `quotients` are rows for a `Table`: step, difference quotient, its rounding.
     """
 
     h: float
@@ -38,12 +29,18 @@ class Look(NamedTuple):
     quotients: list[tuple[float, float, float]]
 
     @property
+    def size(self) -> float:
+        """Return how steep f is on average."""
+        return self.reach / self.h
+
+    @property
     def rough(self) -> bool:
         """Tell whether the values show no line: an extremum, a kink, noise, or h is too large."""
         return abs(self.bend) > 8 * self.blur and abs(self.bend) * self.h > 0.05 * abs(self.slope)
 
 
 Looks = Generator[list[float], list[float], list["Look | None"]]
+Doubt = Generator[list[float], list[float], tuple[str, Look]]
 
 
 def see(line: Line, side: int, noise: float, *steps: float) -> Looks:
@@ -80,22 +77,37 @@ def _parabola(
     return Look(h, slope, (p - q) / (a - b), reach, rounding, blur, quotients)
 
 
-def mismatch(small: Look, large: Look, *, bent: bool) -> float:
-    """Return how far two looks disagree about the slope, or about how it bends, beyond rounding."""
-    slope = abs(small.slope - large.slope) - 4 * (small.rounding + large.rounding)
-    bend = abs(small.bend - large.bend) - 4 * (small.blur + large.blur)
-    return max(slope, bend * large.h) if bent else slope
+def doubt(line: Line, side: int, small: Look) -> Doubt:
+    """Return why a small step shows no line, or not that of larger ones, and a smaller step.
 
-
-def shorter(small: Look, large: Look, share: float) -> float:
-    """Return a step that the parabola of the small one suggests.
-
-    Where f follows it, the mismatch falls with the square of the step: `share` is that wanted,
-    divided by that seen. And f must not move as far as it did within the large step.
+    The reason is "none", "kink" or "noise"; "nearer" where f does show a line, but only to steps of
+    a few numbers of x's dtype. Noise stays where steps fall by 32, the jump of the slope at a kink
+    too, an extremum is the same parabola, and a line is the same line.
     """
-    steps = [large.h * math.sqrt(share * large.reach / large.h)]
-    if small.slope:
-        steps.append(large.reach / abs(small.slope))
-    if small.rough:
-        steps.append(math.sqrt(large.reach / abs(small.bend)))
-    return min(steps)
+    lower, bottom = small.h / 32, 8 * line.least
+    if lower < line.least:
+        return "none", small
+    (look,) = yield from see(line, side, 0.0, lower)
+    if look is None or _same_line(look, small) or _same_bend(look, small):
+        return "none", small
+    if bottom < lower / 32:
+        first, second = yield from see(line, side, 0.0, bottom, 3 * bottom)
+        # Noise, which may lie on a line by chance, is as large there.
+        if first and second and 8 * second.reach < small.reach and _same_line(first, second):
+            return "nearer", second
+    jump = abs(small.bend) * small.h
+    same_kink = jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump
+    return "kink" if same_kink else "noise", look
+
+
+def _same_line(first: Look, second: Look) -> bool:
+    """Tell whether two small steps show the same line, first the smaller one."""
+    straight = abs(second.slope) > max(8 * second.rounding, 4 * abs(second.bend) * second.h)
+    gap = abs(first.slope - second.slope)
+    return straight and gap <= 0.1 * abs(second.slope) + 4 * first.rounding
+
+
+def _same_bend(first: Look, second: Look) -> bool:
+    """Tell whether two small steps show the same extremum."""
+    gap = abs(first.bend - second.bend)
+    return abs(second.bend) > 8 * second.blur and gap <= 0.5 * abs(second.bend) + 4 * first.blur

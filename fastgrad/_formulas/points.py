@@ -16,14 +16,8 @@ from fastgrad._typing import Array, Integers
 class Points:
     """Point k is the long vector x with ``x[index] = value`` on its part of both arrays.
 
-    Attributes
-    ----------
-    index : ndarray of int64
-        The coordinates that are changed, point after point.
-    value : ndarray
-        What they are changed to, in the dtype of the long vector.
-    start : ndarray of int64, or None
-        Point k has the part ``start[k]`` to ``start[k + 1]``. None: one coordinate a point.
+    That part is ``start[k]`` to ``start[k + 1]``; where `start` is None, each point changes one
+    coordinate.
     """
 
     index: Integers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastgrad._formulas.auto import auto
-from fastgrad._formulas.line import Estimate, Line, Search, counted
+from fastgrad._formulas.line import Entry, Line, Search
 from fastgrad._formulas.look import Look, see
 
 APART = 5.3
@@ -15,18 +15,12 @@ NEAR = 0.77
 """The smaller step, in units of ``eps**(1/4) |x|``: no power of two, as periods may be."""
 
 
-@counted
 def quick(line: Line) -> Search:
     """Return the derivative by one extrapolation of two central differences: four evaluations.
 
     The steps are about ``eps**(1/4) abs(x)`` and five times as much. Where slopes or curvatures
     differ by more than they do for smooth functions, this is `auto`: near bounds, where f changes
     within the steps or hardly at all, and where it is noisy.
-
-    Parameters
-    ----------
-    line : Line
-        What is known of f.
 
     References
     ----------
@@ -37,24 +31,19 @@ def quick(line: Line) -> Search:
     if APART * h <= line.room(0):
         small, large = yield from see(line, 0, 0.0, h, APART * h)
         if small and large and _smooth(small, large, line.eps):
-            return _extrapolated(small, large)
+            correction = (small.slope - large.slope) / ((large.h / small.h) ** 2 - 1)
+            noise = abs(small.bend - large.bend) * small.h
+            truncation = 0.01 * abs(correction) + 5 * noise
+            return Entry(small.slope + correction, truncation, small.rounding, small.h)
     return (yield from auto(line))
 
 
 def _smooth(small: Look, large: Look, eps: float) -> bool:
     """Tell whether both show the same slope and curvature, and whether these are visible."""
-    size, share = large.reach / large.h, eps**0.25 / 12
+    size, share = large.size, eps**0.25 / 12
     gap = abs(small.slope - large.slope)
     bent = abs(small.bend - large.bend) * large.h
     if not small.bend and gap > 4 * small.rounding:
         return False  # values that are rounded to few digits
     visible = small.rounding <= math.sqrt(eps) * size
     return bool(size) and visible and gap <= share * size and bent <= 100 * share * size
-
-
-def _extrapolated(small: Look, large: Look) -> Estimate:
-    """Return the extrapolated slope; where curvatures differ, there is noise."""
-    correction = (small.slope - large.slope) / ((large.h / small.h) ** 2 - 1)
-    noise = abs(small.bend - large.bend) * small.h
-    error = 0.01 * abs(correction) + small.rounding + 5 * noise
-    return Estimate(small.slope + correction, error, small.h, 0)

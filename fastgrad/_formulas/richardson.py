@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from fastgrad._formulas.line import Entry
 
 LEFT = 0.5
 """What a column leaves of truncation at least, for each power of the step that it removes."""
 
 
-class Entry(NamedTuple):
-    """A value of a table, what truncation and rounding may do to it, its smallest step."""
-
-    value: float
-    truncation: float
-    rounding: float
-    h: float
-
-    @property
-    def error(self) -> float:
-        """Return what the value may be off by."""
-        return self.truncation + self.rounding
-
-    def spoiled(self, error: float) -> Entry:
-        """Return the entry with an error more."""
-        return self._replace(truncation=self.truncation + error)
-
-
 class Table:
     """Difference quotients extrapolated by polynomials in the step (Neville's scheme).
 
-    Parameters
-    ----------
-    order : {2, 1}
-        Truncation is a series in ``h**order``: 2 for central differences, 1 for one-sided ones.
+    Truncation is a series in ``h**order``: 2 for central differences, 1 for one-sided ones.
 
     References
     ----------
@@ -45,48 +23,35 @@ class Table:
     def __init__(self, order: int) -> None:
         self.order = order
         self.steps: list[float] = []
-        self.values: list[list[float]] = []
-        self.roundings: list[list[float]] = []
+        self.values: list[list[float]] = [[]]
+        self.roundings: list[float] = []
 
-    def add(self, quotients: list[tuple[float, float, float]]) -> None:
-        """Add a row for each step; column j is free of the first j terms of the series."""
-        for step, quotient, noise in quotients:
-            value, rounding = [quotient], [noise]
-            for j in range(1, len(self.steps) + 1):
-                share = self.steps[-j] / step
-                ratio = (share if self.order == 1 else share * share) - 1
-                above = self.values[-1][j - 1]
-                value.append(value[-1] + (value[-1] - above) / ratio)
-                # The weights alternate in sign: their absolute values add up.
-                shared = rounding[-1] + self.roundings[-1][j - 1]
-                rounding.append(rounding[-1] + shared / ratio)
-            self.steps.append(step)
-            self.values.append(value)
-            self.roundings.append(rounding)
-
-    def with_row(self, quotient: tuple[float, float, float]) -> tuple[float, float]:
-        """Return what all rows and one more say together, and what rounding may do to that."""
-        self.add([quotient])
-        self.steps.pop()
-        return self.values.pop()[-1], self.roundings.pop()[-1]
+    def add(self, step: float, quotient: float, rounding: float) -> None:
+        """Add a row for a smaller step; column j is free of the first j terms of the series."""
+        values, roundings = [quotient], [rounding]
+        above = zip(reversed(self.steps), self.values[-1], self.roundings, strict=True)
+        for larger, value, noise in above:
+            share = larger / step
+            ratio = (share if self.order == 1 else share * share) - 1
+            values.append(values[-1] + (values[-1] - value) / ratio)
+            # The weights alternate in sign: their absolute values add up.
+            roundings.append(roundings[-1] + (roundings[-1] + noise) / ratio)
+        self.steps.append(step)
+        self.values.append(values)
+        self.roundings = roundings
 
     def best(self) -> Entry:
         """Return the entry of the last row with the smallest error."""
-        values, roundings = self.values[-1], self.roundings[-1]
-        least, found = math.inf, (0.0, math.inf, 0)
-        for j, rounding in enumerate(roundings):
-            truncation = self._truncation(j)
-            if truncation + rounding < least:
-                least, found = truncation + rounding, (truncation, rounding, j)
-        truncation, rounding, j = found
-        return Entry(values[j], truncation, rounding, self.steps[-1])
+        entries = [
+            Entry(value, self._truncation(j), rounding, self.steps[-1])
+            for j, (value, rounding) in enumerate(zip(self.values[-1], self.roundings, strict=True))
+        ]
+        return min(entries, key=lambda entry: entry.error)
 
     def change(self) -> float:
         """Return how far the last row lies from the one before, in the column that moved least."""
-        return min(
-            abs(value - above)
-            for value, above in zip(self.values[-1], self.values[-2], strict=False)
-        )
+        above, row = self.values[-2:]
+        return min(abs(value - other) for value, other in zip(row, above, strict=False))
 
     def _truncation(self, j: int) -> float:
         """Return what truncation may do to an entry of the last row.
@@ -96,13 +61,13 @@ class Table:
         smallest, divided by that without both. All three are known, as the entry itself is so much
         better.
         """
-        row, rounding = self.values[-1], self.roundings[-1][j]
+        row, rounding = self.values[-1], self.roundings[j]
         if len(row) == 1:
             return abs(row[0])
-        above = self.values[-2]
         largest = abs(row[j] - row[j - 1 if j else 1])
         if j < 2:
             return largest
+        above = self.values[-2]
         smallest = abs(row[j] - above[j - 1])
         both = max(abs(row[j] - above[j - 2]), rounding)
         series = max(largest, rounding) * (max(smallest, rounding) / both) if both else largest

@@ -8,10 +8,10 @@ import numpy as np
 
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.points import Points, joined, unmoved
+from fastgrad._formulas.points import Points
 from fastgrad._formulas.second_stencils import SecondStencil
 from fastgrad._formulas.stencils import tables
-from fastgrad._formulas.steps import Plan, Steps
+from fastgrad._formulas.steps import Steps
 from fastgrad._typing import Array
 
 
@@ -21,14 +21,8 @@ class SecondOrder(Formula):
     By two coordinates it is the formula for the first derivative taken along both,
     ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. What uses the offset 0 stands in
     other rows: row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and
-    for each j after i the sum over a and b, all without that offset; `hessian` joins them.
-
-    Parameters
-    ----------
-    steps : Steps
-        Of a `SecondStencil`.
-    with_value : bool
-        Whether f(x) is wanted in any case. It then is the first point.
+    for each j after i the sum over a and b, all without that offset; `hessian` joins them. `steps`
+    are those of a `SecondStencil`.
     """
 
     def __init__(self, steps: Steps, with_value: bool) -> None:
@@ -42,20 +36,7 @@ class SecondOrder(Formula):
         rows = steps.counts[which] + self.counts * after
         super().__init__(steps, rows, with_value or bool(items and steps.centers.any()))
 
-    def points(self, block: range) -> Points:
-        """Return some of the points."""
-        parts = []
-        if self.value_first and block.start == 0:
-            parts.append(unmoved(self.steps.x.dtype))
-            block = range(1, block.stop)
-        while block:
-            row = self.complete(block.start)
-            first, stop = self.first(row), min(self.first(row + 1), block.stop)
-            parts.append(self._row(row, range(block.start - first, stop - first)))
-            block = range(stop, block.stop)
-        return joined(parts)
-
-    def _row(self, i: int, some: range) -> Points:
+    def of_item(self, i: int, some: range) -> Points:
         """Return some of the points of a row: along i alone, then along i and each j after it."""
         value, alone = self.plan.value, int(self.steps.counts[self.plan.which[i]])
         j, a, b = self._corners(i)
@@ -85,14 +66,9 @@ class SecondOrder(Formula):
     def _place(self, row: int) -> int:
         return row * (self.items + 1) - row * (row - 1) // 2
 
-    def combine(self, out: Array, items: range, values: Array, value: Any) -> None:
-        """Write some rows; parameters as for `Coordinates`."""
-        begin = self.first(items.start)
-        for i in items:
-            mine = values[self.first(i) - begin : self.first(i + 1) - begin]
-            self._combine(i, out[self._place(i) : self._place(i + 1)], mine, value)
-
-    def _combine(self, i: int, out: Array, values: Array, value: Any) -> None:
+    def combine_item(self, out: Array, i: int, values: Array, value: Any) -> None:
+        """Write a row."""
+        out = out[self._place(i) : self._place(i + 1)]
         alone = int(self.steps.counts[self.plan.which[i]])
         j, a, b = self._corners(i)
         weights, others = self.slopes[i, : self.counts[i]], self.slopes[i + 1 :]
@@ -108,7 +84,7 @@ class SecondOrder(Formula):
 
     def hessian(self, rows: Array, value: Any) -> Array:
         """Return the Hessian of all rows, both triangles from the same numbers."""
-        n, h, centers = self.items, first_divisor(self.steps, self.plan), self.centers
+        n, h, centers = self.items, np.sqrt(self.plan.divisor), self.centers
         parts = [rows[self._place(i) : self._place(i + 1)] for i in range(n)]
         alone = np.array([part[1] for part in parts])
         hessian = np.empty((n, n), rows.dtype)
@@ -119,11 +95,6 @@ class SecondOrder(Formula):
             hessian[i, i] = part[0]
             hessian[i, beside] = hessian[beside, i] = sums / (h[i] * h[beside])
         return hessian
-
-
-def first_divisor(steps: Steps, plan: Plan) -> Array:
-    """Return the steps that first derivatives along the same moves are divided by."""
-    return np.sqrt(plan.divisor) if steps.formulas[0].derivative == 2 else plan.divisor
 
 
 def _terms(weights: Any, values: Any) -> Any:

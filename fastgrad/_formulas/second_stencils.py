@@ -16,14 +16,8 @@ class SecondStencil(Stencil):
     """A finite-difference formula ``f''(x) ~ sum_k weights[k] f(x + offsets[k] h) / h**2``.
 
     Exact for polynomials up to degree ``order + 1``: ``sum_k weights[k] offsets[k]**d`` is 2 for
-    ``d = 2``, and 0 for every other d up to that.
-
-    Parameters
-    ----------
-    offsets, weights, order
-        As for `Stencil`.
-    first : Stencil
-        The formula for the first derivative, of the same order. Its moves are the first of these.
+    ``d = 2``, and 0 for every other d up to that. The moves of `first`, the formula of the same
+    order for the first derivative, are the first of these.
     """
 
     first: Stencil

@@ -35,27 +35,12 @@ class Pattern(NamedTuple):
 
 
 def pattern(sparsity: Any, columns: int) -> Pattern:
-    """Return the pattern that the caller gave, with its columns in groups.
+    """Return the pattern that the caller gave, checked, with its columns in groups.
 
-    Parameters
-    ----------
-    sparsity : sparse array or matrix, or array_like of bool, shape (m, n)
-        What a sparse one stores counts, whatever the value.
-    columns : int
-        How many there must be.
-
-    Raises
-    ------
-    ImportError
-        If SciPy is missing.
-    TypeError, ValueError
-        If `sparsity` is nothing of the kind.
-
-    Notes
-    -----
     A column joins the first group that it fits into, the columns in their order, which for a band
     of width w makes w groups: A. R. Curtis, M. J. D. Powell, J. K. Reid, On the estimation of
-    sparse Jacobian matrices, IMA Journal of Applied Mathematics 13 (1974), 117-119.
+    sparse Jacobian matrices, IMA Journal of Applied Mathematics 13 (1974), 117-119. What a sparse
+    matrix stores counts, whatever the value.
 
     Examples
     --------
@@ -70,7 +55,12 @@ def pattern(sparsity: Any, columns: int) -> Pattern:
     except ImportError as error:
         raise ImportError("sparsity needs SciPy: pip install 'fastgrad[sparse]'") from error
     if not sparse.issparse(sparsity):
-        sparsity = _boolean(sparsity)
+        given, sparsity = type(sparsity).__name__, as_numbers(sparsity, "sparsity")
+        if sparsity.dtype != bool:
+            raise TypeError(
+                "sparsity must be a scipy.sparse array or matrix, or a boolean array; got "
+                f"{given} of {sparsity.dtype}; pass A != 0"
+            )
     if sparsity.ndim != 2 or sparsity.shape[1] != columns:
         raise ValueError(
             f"sparsity must have a row for each output of f and a column for each coordinate of x, "
@@ -90,13 +80,3 @@ def pattern(sparsity: Any, columns: int) -> Pattern:
         rows=ordered.indices.astype(np.int64),
         matrix=isinstance(sparsity, sparse.spmatrix),
     )
-
-
-def _boolean(sparsity: Any) -> Array:
-    array = as_numbers(sparsity, "sparsity")
-    if array.dtype != bool:
-        raise TypeError(
-            "sparsity must be a scipy.sparse array or matrix, or a boolean array; got "
-            f"{type(sparsity).__name__} of {array.dtype}; pass A != 0"
-        )
-    return array

@@ -30,8 +30,6 @@ def first_steps(x: Array, eps: Any) -> Floats:
     rounding are about equal. From there on steps grow with |x|, as powers of 2: x + h is exact.
     """
     precise = eps <= EPS
-    if np.ndim(eps) == 0 and precise and len(x) and abs(x.item(np.abs(x).argmax())) <= BOOK_RANGE:
-        return np.full(len(x), BOOK_STEP)
     unit = np.where(precise, BOOK_STEP, np.cbrt(eps))
     size = np.abs(x) / np.where(precise, BOOK_RANGE, 1.0)
     # |x| of infinity is refused later, in words.
@@ -43,7 +41,7 @@ def first_steps(x: Array, eps: Any) -> Floats:
 def second_steps(order: int) -> Default:
     """Return what returns the default steps of second derivatives.
 
-    That is ``eps**(1 / (order + 2)) * max(1, |x|)``: there truncation, ``h**order``, and rounding,
+    They are ``eps**(1 / (order + 2)) * max(1, |x|)``: there truncation, ``h**order``, and rounding,
     ``eps / h**2``, are about equal.
     """
 
@@ -55,30 +53,10 @@ def second_steps(order: int) -> Default:
 
 
 class StepSizes:
-    """The steps that the caller asked for.
+    """The steps that the caller asked for: `h`, or ``relative_step * |x|``, or those of `default`.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        Where the derivative is taken.
-    h : None, float, or like x
-        Absolute steps; None takes those of `default`.
-    relative_step : float or None
-        Instead of `h`: steps of ``relative_step * |x|``, and of `relative_step` where x is 0.
-    default : callable
-        See `Default`.
-    eps : float
-        Relative precision of f, where that is coarser than x.
-
-    Attributes
-    ----------
-    one : float or None
-        The step that all coordinates share.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `h` or `relative_step` are no steps, or both are given.
+    `eps` is the relative precision of f, where that is coarser than x. `one` is the step that all
+    coordinates share, or None.
     """
 
     def __init__(
