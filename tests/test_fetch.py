@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,10 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_drip_on()
 
     def send_drip_on(self):
-        for _ in range(200):
+        while not self.server.release.wait(0.02):
             self.wfile.write(b"x")
-            if self.server.release.wait(0.02):
-                return
 
     def send_bomb(self, content):
         self.send_good(BOMB, Content_Encoding="gzip")
@@ -246,11 +243,9 @@ def test_an_endless_answer_is_cut_at_the_bound(server, use, monkeypatch):
 @pytest.mark.parametrize("manner", ["drip", "drip_headers", "drip_status"])
 def test_an_answer_that_drips_is_cut_when_its_time_is_over(server, use, monkeypatch, manner):
     monkeypatch.setattr(fetch_module, "MAX_SECONDS", 0.3)
-    use(manner)
-    start = time.monotonic()
+    use(manner)  # it would go on for ever
     with pytest.raises(OSError, match=r"took longer than 0\.3 seconds"):
         fetch("mnist")
-    assert time.monotonic() - start < 2  # it would go on for four
 
 
 @pytest.mark.parametrize("manner", ["bomb", "bombs"])
