@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import begin
-from fastgrad._derivatives.info import make_info
+from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.along import Along, Direction, longest_step
-from fastgrad._formulas.bounds import read_bounds
 from fastgrad._formulas.stencils import Stencil, named
-from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive
+from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
 
@@ -95,19 +93,18 @@ def directional_derivative(
     >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
     np.float64(-2.0)
     """
-    start = time.perf_counter()
-    formula, request = named(stencil), begin(f, x, args, nonfinite=nonfinite)
+    formula = named(stencil)
+    request = begin(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
     parameters = request.parameters
     along = read_direction(parameters, v)
-    limits = read_bounds(parameters, bounds)
+    given = None if h is None else positive(h, "h must be a number")
 
     def make(eps: float) -> Along:
-        step = _longest(parameters, along, eps) if h is None else positive(h, "h must be a number")
-        return Along(Direction(parameters, along, formula, step, limits), with_value=full_output)
+        step = longest(parameters, along, first_steps, eps) if given is None else given
+        return Along(Direction(parameters, along, formula, step, request.bounds), full_output)
 
-    found = request.derivatives(make, numbers=False)
-    derivative = found.rows[0].reshape(found.shape)[()]
-    return (derivative, make_info(start, found, parameters)) if full_output else derivative
+    found = differentiate(request, make, numbers=False)
+    return request.answer(found.rows[0].reshape(found.shape)[()], found)
 
 
 def read_direction(parameters: Parameters, v: Any) -> Array:
@@ -117,8 +114,7 @@ def read_direction(parameters: Parameters, v: Any) -> Array:
     return along
 
 
-def _longest(parameters: Parameters, along: Array, eps: float) -> float:
+def longest(parameters: Parameters, along: Array, default: Default, eps: float = 0.0) -> float:
     """Return the step with which no coordinate moves by more than its default."""
-    sizes = StepSizes(parameters, None, None, first_steps, eps)
-    every = range(parameters.size)
-    return longest_step(along, sizes.of(every, parameters.vector()))
+    sizes = StepSizes(parameters, None, None, default, eps)
+    return longest_step(along, sizes.of(range(parameters.size), parameters.vector()))

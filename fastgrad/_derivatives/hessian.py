@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import begin, check_one_array
-from fastgrad._derivatives.info import make_info
-from fastgrad._formulas.bounds import read_bounds
+from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.second_order import SecondOrder
 from fastgrad._formulas.second_stencils import second
 from fastgrad._formulas.stencils import Stencil, named
@@ -111,23 +109,20 @@ def hessian(
     array([[4., 2.],
            [2., 0.]])
     """
-    start = time.perf_counter()
     formula = named(stencil)
     request = begin(
-        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, progress=progress,
-        batched=batched,
+        f, x, args, workers=workers, backend=backend, batched=batched, bounds=bounds,
+        nonfinite=nonfinite, progress=progress, full_output=full_output,
     )  # fmt: skip
     parameters = request.parameters
     check_one_array(parameters, "hessian")
-    limits = read_bounds(parameters, bounds)
 
     def make(eps: float) -> SecondOrder:
         sizes = StepSizes(parameters, h, None, second_steps(formula.order), eps)
-        return SecondOrder(
-            Steps(parameters, second(formula), sizes, limits, keep_nan=request.keep), full_output
-        )
+        steps = Steps(parameters, second(formula), sizes, request.bounds, keep_nan=request.keep)
+        return SecondOrder(steps, full_output)
 
-    found = request.derivatives(make)
+    found = differentiate(request, make)
     shape, dtype = parameters.leaves[0].shape, parameters.dtypes[0]
-    result = found.formula.hessian(found.rows, found.value).astype(dtype).reshape(shape + shape)
-    return (result, make_info(start, found, parameters)) if full_output else result
+    rows = found.formula.hessian(found.rows, found.value)
+    return request.answer(rows.astype(dtype).reshape(shape + shape), found)

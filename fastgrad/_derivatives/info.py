@@ -1,14 +1,15 @@
-"""What a call did."""
+"""What a call found, and what it did."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastgrad._derivatives.engine import Found
+from fastgrad._parallel.schedule import Spent
 from fastgrad._structures import Parameters
 
 
@@ -62,24 +63,57 @@ class Info:
         )
 
 
-def make_info(start: float, found: Found, parameters: Parameters) -> Info:
-    """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""
-    spent, value, error = found.spent, found.value, None
-    if found.rows.dtype.names:
-        step, error = (parameters.assemble(found.rows[name]) for name in ("step", "error"))
-    else:
-        step = found.formula.used()
-    if value is not None and found.shape:
-        value = value.reshape(found.shape)
-    return Info(
-        value=value if value is None or found.shape else value.item(),
-        evaluations=spent.here + spent.there,
-        step=step,
-        seconds=time.perf_counter() - start,
-        backend=spent.team.name,
-        workers=spent.team.workers,
-        error=error,
-        evaluations_by_workers=spent.there,
-        worker_seconds=spent.seconds,
-        failures=found.failures,
-    )
+@dataclass(slots=True)
+class Found:
+    """Derivatives, and what is known when they are.
+
+    Attributes
+    ----------
+    calls, formula
+        What evaluated f, and the formula that made derivatives of its values.
+    eps, pace : float
+        The relative precision of f, and seconds an evaluation: 0 where they are unknown.
+    spent : Spent
+        What evaluating has cost.
+    rows : ndarray
+        The derivatives, as the formula allocates them.
+    value, shape
+        f(x), flat and where it was wanted, and the shape of what f returns.
+    failures : list of (str, Exception)
+        Where f raised what.
+    expected : callable, optional
+        Checks what workers answer as their witness.
+    """
+
+    calls: Any
+    formula: Any
+    eps: float
+    pace: float
+    spent: Spent
+    rows: Any = None
+    value: Any = None
+    shape: tuple[int, ...] | None = None
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+    expected: Callable[[Any], None] | None = None
+
+    def info(self, start: float, parameters: Parameters) -> Info:
+        """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""
+        spent, value, error = self.spent, self.value, None
+        if self.rows.dtype.names:
+            step, error = (parameters.assemble(self.rows[name]) for name in ("step", "error"))
+        else:
+            step = self.formula.used()
+        if value is not None:
+            value = value.reshape(self.shape) if self.shape else value.item()
+        return Info(
+            value=value,
+            evaluations=spent.here + spent.there,
+            step=step,
+            seconds=time.perf_counter() - start,
+            backend=spent.team.name,
+            workers=spent.team.workers,
+            error=error,
+            evaluations_by_workers=spent.there,
+            worker_seconds=spent.seconds,
+            failures=self.failures,
+        )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import begin, check_one_array, make_steps
-from fastgrad._derivatives.engine import Found
-from fastgrad._derivatives.info import make_info
-from fastgrad._formulas.bounds import read_bounds
-from fastgrad._formulas.complex_step import refuse_bounds
+from fastgrad._derivatives.engine import differentiate
+from fastgrad._derivatives.info import Found
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.groups import Groups
 from fastgrad._formulas.sparsity import Pattern, pattern
@@ -117,26 +114,23 @@ def jacobian(
     >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=band).nnz
     4
     """
-    start = time.perf_counter()
     request = begin(
-        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, errors=errors,
-        progress=progress, batched=batched,
+        f, x, args, stencil=stencil, workers=workers, backend=backend, batched=batched,
+        bounds=bounds, nonfinite=nonfinite, errors=errors, progress=progress,
+        full_output=full_output,
     )  # fmt: skip
-    if stencil == "complex":
-        refuse_bounds(bounds)
-    parameters, limits = request.parameters, read_bounds(request.parameters, bounds)
+    parameters = request.parameters
     columns = _columns(parameters, sparsity, batched)
 
     def make(eps: float) -> Coordinates | Groups:
-        steps = make_steps(request, stencil, h, relative_step, limits, eps)
+        steps = make_steps(request, stencil, h, relative_step, eps)
         if columns is not None:
-            return Groups(steps, columns, with_value=full_output)
+            return Groups(steps, columns, full_output)
         # Without a coordinate f(x) alone tells the shape.
-        return Coordinates(steps, with_value=full_output or not parameters.size)
+        return Coordinates(steps, full_output or not parameters.size)
 
-    found = request.derivatives(make, numbers=False)
-    result = _assemble(found, parameters, columns)
-    return (result, make_info(start, found, parameters)) if full_output else result
+    found = differentiate(request, make, numbers=False)
+    return request.answer(_assemble(found, parameters, columns), found)
 
 
 def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | None:
