@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from fastgrad._derivatives.info import Found
@@ -11,87 +10,54 @@ from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls, Errors
 from fastgrad._evaluation.compiled import CompiledCalls, drivable, is_compiled, refuse_frozen
 from fastgrad._evaluation.values import COMPLEX, Reader
-from fastgrad._formulas.bounds import Bounds, read_bounds
+from fastgrad._formulas.bounds import read_bounds
 from fastgrad._formulas.complex_step import ComplexSteps, complex_steps, refuse_bounds
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import StepSizes, first_steps
 from fastgrad._formulas.steps import Steps
-from fastgrad._parallel.team import Team, choose
+from fastgrad._parallel.team import choose
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
 
 
-@dataclass(slots=True)
 class Request:
-    """What the caller asked for, whatever the derivative.
+    """What the caller asked for, whatever the derivative, and what does not fit refused."""
 
-    Attributes
-    ----------
-    f : callable
-    args : tuple
-    parameters : Parameters
-        x.
-    bounds : Bounds or None
-    team : Team
-        Who may work.
-    keep, progress, batched, full_output : bool
-        Whether values that are not finite are kept, a bar is shown, f takes many points, and an
-        `Info` is returned.
-    caught : tuple of exceptions
-        After these f's value is NaN.
-    start : float
-        When the call began.
-    """
-
-    f: Any
-    args: tuple[Any, ...]
-    parameters: Parameters
-    bounds: Bounds | None
-    team: Team
-    keep: bool
-    progress: bool
-    batched: bool
-    full_output: bool
-    caught: Errors
-    start: float
+    def __init__(
+        self,
+        f: Any,
+        x: Any,
+        args: tuple[Any, ...],
+        *,
+        stencil: str | Stencil = "central",
+        workers: int | None = None,
+        backend: str | None = None,
+        batched: bool = False,
+        bounds: tuple[Any, Any] | None = None,
+        nonfinite: str = "raise",
+        errors: str = "raise",
+        progress: bool = False,
+        full_output: bool = False,
+    ) -> None:
+        self._start = time.perf_counter()
+        check(f, args, nonfinite, errors)
+        self.f, self.args, self.compiled = f, args, is_compiled(f)
+        self.team = choose(workers, backend, compiled=self.compiled)
+        self.parameters = Parameters(x)
+        if batched:
+            check_one_array(self.parameters, "batched=True")
+        if stencil == "complex":
+            refuse_bounds(bounds)
+        self.bounds = read_bounds(self.parameters, bounds)
+        self.keep = nonfinite == "keep" or errors == "nan"
+        self.caught: Errors = (Exception,) if errors == "nan" else ()  # then f's value is NaN
+        self.batched, self.progress, self.full_output = batched, progress, full_output
 
     def answer(self, derivative: Any, found: Found) -> Any:
         """Return what the caller gets."""
         if not self.full_output:
             return derivative
-        return derivative, found.info(self.start, self.parameters)
-
-
-def begin(
-    f: Any,
-    x: Any,
-    args: tuple[Any, ...],
-    *,
-    stencil: str | Stencil = "central",
-    workers: int | None = None,
-    backend: str | None = None,
-    batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
-    nonfinite: str = "raise",
-    errors: str = "raise",
-    progress: bool = False,
-    full_output: bool = False,
-) -> Request:
-    """Refuse what cannot be called, passed on or understood; return the rest as a request."""
-    start = time.perf_counter()
-    check(f, args, nonfinite, errors)
-    team = choose(workers, backend, compiled=is_compiled(f))
-    parameters = Parameters(x)
-    if batched:
-        check_one_array(parameters, "batched=True")
-    if stencil == "complex":
-        refuse_bounds(bounds)
-    limits = None if bounds is None else read_bounds(parameters, bounds)
-    keep = nonfinite == "keep" or errors == "nan"
-    caught = (Exception,) if errors == "nan" else ()
-    return Request(
-        f, args, parameters, limits, team, keep, progress, batched, full_output, caught, start
-    )
+        return derivative, found.info(self._start, self.parameters)
 
 
 def check(f: object, args: object, nonfinite: object, errors: object = "raise") -> None:
@@ -139,7 +105,7 @@ def evaluator(request: Request, x: Array, reader: Reader) -> tuple[Calls, float 
     f, args, parameters = request.f, request.args, request.parameters
     kind = Batches if request.batched else Calls
     plain = kind(f, parameters, x, reader, request.caught, args=args, keep=request.keep)
-    if not is_compiled(f):
+    if not request.compiled:
         return plain, None, 0.0, 0
     refuse_frozen(f, parameters)
     called = request.batched or request.caught or reader.kinds == COMPLEX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import begin
+from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.along import Along, Direction, longest_step
 from fastgrad._formulas.stencils import Stencil, named
@@ -34,11 +34,9 @@ def directional_derivative(
     Parameters
     ----------
     f : callable
-        ``f(x, *args)`` returns a number or an array. It may ignore its argument and read x from
-        its closure: x is moved in place and put back.
-    x : ndarray of float, number, or dict, list or tuple of arrays
-        Where. It holds the same bits after the call as before, also after an exception in f or
-        Ctrl-C.
+        ``f(x, *args)`` returns a number or an array; else as in `numerical_gradient`.
+    x, args, nonfinite
+        As in `numerical_gradient`.
     v : like x
         The direction: of the structure and the shapes of x, finite. Along 0 the derivative is 0,
         as the formula has it.
@@ -46,16 +44,14 @@ def directional_derivative(
         The step of t, absolute. By default the largest with which no coordinate moves by more than
         the default step of `numerical_gradient`: ``1e-4 / max(|v|)`` for float64, so that twice as
         long a v gives twice the derivative.
-    args, stencil : optional
-        As for `numerical_gradient`, without "complex".
+    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
+        The formula.
     bounds : tuple, optional
         ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
         evaluated: where the line leaves the bounds on one side, a formula of the same order looks
         to the other, with a smaller step where not even that fits.
-    nonfinite : {"raise", "keep"}
-        What to do when f is not finite: raise, or carry on with it.
     full_output : bool, default False
-        Return ``(derivative, info)`` with a `fastgrad.Info`, whose step is that of t.
+        Return ``(derivative, info)`` with an `Info`, whose step is that of t.
 
     Returns
     -------
@@ -67,10 +63,8 @@ def directional_derivative(
     TypeError, ValueError
         If an argument does not fit, v moves nothing at this h, or leads out of the bounds
         forwards and backwards: f has not been evaluated then.
-    FloatingPointError
-        If f is not finite somewhere.
-    Exception
-        What f raises, with a note that says where.
+    FloatingPointError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -94,7 +88,7 @@ def directional_derivative(
     np.float64(-2.0)
     """
     formula = named(stencil)
-    request = begin(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
+    request = Request(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
     parameters = request.parameters
     along = read_direction(parameters, v)
     given = None if h is None else positive(h, "h must be a number")

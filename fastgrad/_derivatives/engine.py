@@ -13,7 +13,6 @@ from fastgrad._derivatives.ranges import Ranges
 from fastgrad._derivatives.tasks import Witness, Work
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls
-from fastgrad._evaluation.compiled import is_compiled
 from fastgrad._evaluation.in_place import InPlace
 from fastgrad._evaluation.proof import Proof, check_captured, check_movable
 from fastgrad._evaluation.values import COMPLEX, REAL, Reader
@@ -51,7 +50,7 @@ def differentiate(request: Request, make: Make, *, numbers: bool = True) -> Foun
             _run_in_place(request, found, update)
     if found.rows is None:
         found.rows = found.formula.allocate((), parameters.dtype)
-    if not (all(parameters.movable) or is_compiled(request.f)):
+    if not (all(parameters.movable) or request.compiled):
         check_captured(request.f, parameters, found.rows)
     return found
 

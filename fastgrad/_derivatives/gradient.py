@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import begin, check, make_steps
+from fastgrad._derivatives.arguments import Request, check, make_steps
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._derivatives.searches import check_rule, search
 from fastgrad._formulas.complex_step import refuse_bounds
@@ -156,7 +156,7 @@ def numerical_gradient(
     >>> bool(abs(gradient - np.cos(1.0)) < info.error < 1e-13)
     True
     """
-    request = begin(
+    request = Request(
         f, x, args, stencil=stencil, workers=workers, backend=backend, batched=batched,
         bounds=bounds, nonfinite=nonfinite, errors=errors, progress=progress,
         full_output=full_output,

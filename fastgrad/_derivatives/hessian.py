@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import begin, check_one_array
+from fastgrad._derivatives.arguments import Request, check_one_array
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.second_order import SecondOrder
 from fastgrad._formulas.second_stencils import second
@@ -37,39 +37,23 @@ def hessian(
 
     Parameters
     ----------
-    f : callable
-        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
-        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
-        compiled loop.
+    f, args, workers, backend, batched, nonfinite, progress
+        As in `numerical_gradient`.
     x : ndarray of float, or number
-        Where: one array of any shape. It holds the same bits after the call as before, also after
-        an exception in f, Ctrl-C, or the loss of a worker.
+        Where: one array of any shape; else as in `numerical_gradient`.
     h : float or array of x's shape, optional
         The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
         with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
         there truncation, h**order, and rounding, eps / h**2, are about equal.
-    args : tuple, optional
-        Further arguments of `f`.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
         formula for the second derivative on the same offsets is used, and where they are too few
         for its order, as those to one side are, on one more.
-    workers, backend : int and str, optional
-        As for `numerical_gradient`.
-    batched : bool, default False
-        `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns k
-        numbers. A batch takes at most 64 MiB.
     bounds : tuple, optional
-        ``(lower, upper)``, each a number or of x's shape; infinity is allowed. Nothing outside is
-        evaluated: near a bound a one-sided formula of the same order is used for the coordinate,
-        with a smaller step where not even that fits.
-    nonfinite : {"raise", "keep"}
-        What to do when f is not finite: raise, or carry on with it.
-    progress : bool, default False
-        Show a bar with the time left.
+        ``(lower, upper)``, each a number or of x's shape; as in `numerical_gradient`.
     full_output : bool, default False
-        Return ``(hessian, info)`` with a `fastgrad.Info`.
+        Return ``(hessian, info)`` with an `Info`.
 
     Returns
     -------
@@ -78,12 +62,8 @@ def hessian(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit; f has not been evaluated then.
-    FloatingPointError
-        If f is not finite somewhere; the message names the coordinates and the sides.
-    RuntimeError, Exception
-        As for `numerical_gradient`.
+    TypeError, ValueError, FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -110,7 +90,7 @@ def hessian(
            [2., 0.]])
     """
     formula = named(stencil)
-    request = begin(
+    request = Request(
         f, x, args, workers=workers, backend=backend, batched=batched, bounds=bounds,
         nonfinite=nonfinite, progress=progress, full_output=full_output,
     )  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from fastgrad._derivatives.arguments import Request, begin
+from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.directional import longest, read_direction
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._derivatives.info import Found
@@ -46,12 +46,9 @@ def hessian_vector_product(
     Parameters
     ----------
     f : callable or None
-        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
-        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
-        compiled loop. Not called, and None is allowed, where `gradient` is given.
-    x : ndarray of float, number, or dict, list or tuple of arrays
-        Where. It holds the same bits after the call as before, also after an exception in f,
-        Ctrl-C, or the loss of a worker.
+        As in `numerical_gradient`. Not called, and None is allowed, where `gradient` is given.
+    x, args, workers, backend
+        As in `numerical_gradient`.
     v : like x
         Of the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
     h : float, optional
@@ -61,14 +58,10 @@ def hessian_vector_product(
         with `gradient` as in `directional_derivative`.
     gradient : callable, optional
         ``gradient(x, *args)`` returns the gradient of f: like x. It may read x from its closure.
-    args : tuple, optional
-        Further arguments of `f` and `gradient`.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula.
-    workers, backend : int and str, optional
-        Who works on the numerical gradients, as for `numerical_gradient`.
     batched : bool, default False
-        `f` takes many points at once, as for `numerical_gradient`. Not with `gradient`.
+        As in `numerical_gradient`. Not with `gradient`.
     bounds : tuple, optional
         ``(lower, upper)``, each a number or like x; infinity is allowed. Neither f nor `gradient`
         is evaluated outside: a formula of the same order looks to the side that has room, along v
@@ -77,8 +70,8 @@ def hessian_vector_product(
     nonfinite : {"raise", "keep"}
         What to do when f or `gradient` is not finite: raise, or carry on with it.
     full_output : bool, default False
-        Return ``(product, info)`` with a `fastgrad.Info`. Its value is f(x), and NaN with
-        `gradient`, whose calls then are the evaluations; its step is that along v.
+        Return ``(product, info)`` with an `Info`. Its value is f(x), and NaN with `gradient`,
+        whose calls then are the evaluations; its step is that along v.
 
     Returns
     -------
@@ -91,10 +84,8 @@ def hessian_vector_product(
         If an argument does not fit, v moves nothing at this h, or leads out of the bounds
         forwards and backwards: before anything is evaluated. If `gradient` returns anything that
         is not like x.
-    FloatingPointError
-        If f or `gradient` is not finite somewhere.
-    RuntimeError, Exception
-        As for `numerical_gradient`.
+    FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -128,7 +119,7 @@ def hessian_vector_product(
     if batched and gradient is not None:
         raise ValueError("batched=True is for f, which is not called where gradient is given")
     formula = named(stencil)
-    request = begin(
+    request = Request(
         f if gradient is None else gradient, x, args, workers=workers, backend=backend,
         batched=batched, bounds=bounds, nonfinite=nonfinite, full_output=full_output,
     )  # fmt: skip
@@ -155,7 +146,8 @@ def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | 
 
     step = longest(parameters, along, first_steps) if h is None else h
     direction = Direction(parameters, along, formula, step, request.bounds)
-    here = replace(request, f=of_x, team=SERIAL)
+    here = copy.copy(request)
+    here.f, here.compiled, here.team = of_x, False, SERIAL
     return differentiate(here, lambda eps: Along(direction, False), numbers=False)
 
 

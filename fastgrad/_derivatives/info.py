@@ -65,36 +65,18 @@ class Info:
 
 @dataclass(slots=True)
 class Found:
-    """Derivatives, and what is known when they are.
+    """Derivatives, and what is known when they are."""
 
-    Attributes
-    ----------
-    calls, formula
-        What evaluated f, and the formula that made derivatives of its values.
-    eps, pace : float
-        The relative precision of f, and seconds an evaluation: 0 where they are unknown.
-    spent : Spent
-        What evaluating has cost.
-    rows : ndarray
-        The derivatives, as the formula allocates them.
-    value, shape
-        f(x), flat and where it was wanted, and the shape of what f returns.
-    failures : list of (str, Exception)
-        Where f raised what.
-    expected : callable, optional
-        Checks what workers answer as their witness.
-    """
-
-    calls: Any
-    formula: Any
-    eps: float
-    pace: float
+    calls: Any  # what evaluated f
+    formula: Any  # what made derivatives of its values
+    eps: float  # relative precision of f, 0 where it is unknown
+    pace: float  # seconds an evaluation, 0 where they are unknown
     spent: Spent
-    rows: Any = None
-    value: Any = None
-    shape: tuple[int, ...] | None = None
+    rows: Any = None  # the derivatives, as the formula allocates them
+    value: Any = None  # f(x), flat, where it was wanted
+    shape: tuple[int, ...] | None = None  # of what f returns
     failures: list[tuple[str, Exception]] = field(default_factory=list)
-    expected: Callable[[Any], None] | None = None
+    expected: Callable[[Any], None] | None = None  # checks the witness of a worker
 
     def info(self, start: float, parameters: Parameters) -> Info:
         """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""

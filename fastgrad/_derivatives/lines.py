@@ -19,23 +19,7 @@ from fastgrad._typing import Array
 class Lines:
     """What is known of f along each coordinate, before the search for a step.
 
-    Parameters
-    ----------
-    request : Request
-        x, and bounds: nothing outside is evaluated.
-    rule : {"auto", "quick"}
-
-    Attributes
-    ----------
-    x : ndarray
-        A copy of x as one long vector.
-    value, precision : float
-        f(x) and its relative precision; unknown at first.
-
-    Raises
-    ------
-    ValueError
-        If a coordinate is not finite, or has no room between its bounds.
+    Refuses a coordinate that is not finite, or has no room between its bounds.
     """
 
     eps = 1.0
@@ -44,7 +28,7 @@ class Lines:
     def __init__(self, request: Request, rule: str) -> None:
         self.parameters, self.bounds = request.parameters, request.bounds
         self.x = self.parameters.vector()
-        self.value, self.precision = math.nan, 0.0
+        self.value, self.precision = math.nan, 0.0  # of f(x), unknown at first
         self._rule = RULES[rule]
         for i, x in enumerate(self.x.tolist()):
             if not math.isfinite(x):

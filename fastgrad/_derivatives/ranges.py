@@ -25,16 +25,7 @@ ENTRIES = 2**16
 class Ranges:
     """A source of tasks for the schedule: ranges of a formula's points.
 
-    Parameters
-    ----------
-    work : Work
-        The formula and f.
-    found : Found
-        Its rows are written to.
-    keep : bool
-        Whether values that are not finite are kept, not refused.
-    judge : callable, optional
-        Called with the value at the first point, or the type of what f raised there.
+    `judge` is called with the value at the first point, or the type of what f raised there.
     """
 
     def __init__(

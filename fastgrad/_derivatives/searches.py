@@ -36,43 +36,18 @@ ESTIMATE = np.dtype([("derivative", float), ("error", float), ("step", float), (
 
 @dataclass(slots=True)
 class Group:
-    """Coordinates that are searched side by side: what all of them ask for is one round.
-
-    Attributes
-    ----------
-    coordinates : range
-    asking : list of (int, Search, int)
-        The coordinates whose search goes on, and how many values each of them waits for.
-    index, value : list
-        The points of the round: which coordinate is changed, and to what.
-    values : list of float
-        f there.
-    missing : int
-        How many of them are not there yet.
-    """
+    """Coordinates that are searched side by side: what all of them ask for is one round."""
 
     coordinates: range
-    asking: list[tuple[int, Search, int]]
-    index: list[int] = field(default_factory=list)
-    value: list[Any] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    missing: int = 0
+    asking: list[tuple[int, Search, int]]  # who goes on, and how many values each waits for
+    index: list[int] = field(default_factory=list)  # the points of the round: which coordinate
+    value: list[Any] = field(default_factory=list)  # is changed, and to what
+    values: list[float] = field(default_factory=list)  # f there
+    missing: int = 0  # how many of them are not there yet
 
 
 class Searches:
-    """A source of tasks for the schedule: the rounds of groups, in pieces where f is slow.
-
-    Parameters
-    ----------
-    lines : Lines
-        What is searched along.
-    work : Work
-        f.
-    found : Found
-        Its rows are written to.
-    keep : bool
-        Whether derivatives next to values that are not finite are NaN, not refused.
-    """
+    """A source of tasks for the schedule: the rounds of groups, in pieces where f is slow."""
 
     def __init__(self, lines: Lines, work: Work, found: Found, *, keep: bool) -> None:
         self.lines, self.calls, self.found, self.keep = lines, work.calls, found, keep

@@ -19,44 +19,21 @@ from fastgrad._typing import Array
 
 @dataclass(slots=True)
 class Result:
-    """What a task returns.
+    """What a task returns."""
 
-    Attributes
-    ----------
-    rows : ndarray
-        f at its points.
-    failures : list of (int, Raised)
-        At which of them f raised what, where that is allowed.
-    error : (range, Raised) or None
-        The same where it is not.
-    seconds : float
-    count : int
-        Evaluations.
-    shape : tuple of int or None
-        Of what f returns.
-    witness : ndarray or None
-        f with all of x moved, from a worker whose copy of x is moved in place.
-    """
-
-    rows: Array
-    failures: list[tuple[int, Raised]]
-    error: tuple[range, Raised] | None
+    rows: Array  # f at its points
+    failures: list[tuple[int, Raised]]  # at which of them f raised what, where that is allowed
+    error: tuple[range, Raised] | None  # the same where it is not
     seconds: float
-    count: int
-    shape: tuple[int, ...] | None
-    witness: Any
+    count: int  # of evaluations
+    shape: tuple[int, ...] | None  # of what f returns
+    witness: Any  # f with all of x moved, from a worker whose copy of x is moved in place
 
 
 class Work:
     """Does a task: evaluates f at `Points`, or at a range of a formula's points.
 
-    Parameters
-    ----------
-    calls : Calls
-        f.
-    formula : Formula, optional
-    target : ndarray, optional
-        Where f is evaluated once in each worker, to prove that its copy of f sees its copy of x.
+    At `target` f is evaluated once in each worker, to prove that its copy sees its copy of x.
     """
 
     def __init__(self, calls: Calls, formula: Any = None, target: Array | None = None) -> None:

@@ -39,7 +39,7 @@ class Calls:
 
     Parameters
     ----------
-    f : callable
+    f, args : callable and tuple
     parameters : Parameters
         x.
     x : ndarray
@@ -48,8 +48,6 @@ class Calls:
         What f returns.
     caught : tuple of exceptions
         After these the value is NaN, after others the evaluation ends.
-    args : tuple
-        Further arguments of f.
     keep : bool
         Whether the evaluation goes on after a value that is not finite.
     """

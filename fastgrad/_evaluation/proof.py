@@ -27,21 +27,8 @@ _NEVER: Any = None
 class Proof:
     """f at one point while the caller's x is elsewhere: the same bits, unless f reads x.
 
-    Parameters
-    ----------
-    calls : Calls
-        f, with arrays of its own.
-    point : Points
-        The one point.
-    target : ndarray
-        A long vector; every coordinate of the caller's x is moved a random part of the way to it.
-
-    Attributes
-    ----------
-    eps : float
-        Relative precision of what f returned.
-    repeated : int
-        Evaluations beyond the one.
+    Every coordinate of x is moved a random part of the way to the long vector `target`. `eps` is
+    the relative precision of what f returned, `repeated` counts evaluations beyond the one.
     """
 
     def __init__(self, calls: Calls, point: Points, target: Array) -> None:

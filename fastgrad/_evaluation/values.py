@@ -19,17 +19,8 @@ REAL, COMPLEX = "iuf", "c"
 class Reader:
     """Turns what f returns into a number, or into a flat array of always the same shape.
 
-    Parameters
-    ----------
-    numbers : bool
-        Whether f returns one number.
-    kinds : str
-        Kinds of dtype that f may return: `REAL` or `COMPLEX`.
-
-    Attributes
-    ----------
-    shape : tuple of int, or None
-        Of what f returns; None until the first value has been read.
+    `kinds` are the kinds of dtype that f may return, `REAL` or `COMPLEX`; `shape` is that of what f
+    returns, None until the first value has been read.
     """
 
     def __init__(self, *, numbers: bool, kinds: str = REAL) -> None:
