@@ -80,7 +80,8 @@ class Parameters:
         self.numbers = [isinstance(leaf, numbers.Real) for _, leaf in items]
         self.movable = [isinstance(leaf, np.ndarray) and leaf.flags.writeable for _, leaf in items]
         self.dtypes = [leaf.dtype for leaf in self.leaves]
-        self.dtype: np.dtype[Any] = np.result_type(FLOAT64, *self.dtypes)
+        plain = all(dtype is FLOAT64 for dtype in self.dtypes)
+        self.dtype: np.dtype[Any] = FLOAT64 if plain else np.result_type(FLOAT64, *self.dtypes)
         self.starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
         self.size = self.starts[-1]
         self.is_array = not is_structure(x)
@@ -88,7 +89,7 @@ class Parameters:
         self.epsilons = [float(np.finfo(dtype).eps) for dtype in self.dtypes]
         self._axes = [_memory_order(leaf) for leaf in self.leaves]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
-        self.one_dtype = all(dtype == self.dtype for dtype in self.dtypes)
+        self.one_dtype = plain or all(dtype == self.dtype for dtype in self.dtypes)
 
     @property
     def is_vector(self) -> bool:

@@ -35,21 +35,9 @@ class Calls:
     """``f(x, *args)``, called with an array of its own at every point.
 
     f may keep that array, or write into it. Pickled, f and x travel in one piece, so that a closure
-    over x still is one when it arrives.
-
-    Parameters
-    ----------
-    f, args : callable and tuple
-    parameters : Parameters
-        x.
-    x : ndarray
-        The long vector that points change, real or complex. It is never changed.
-    reader : Reader
-        What f returns.
-    caught : tuple of exceptions
-        After these the value is NaN, after others the evaluation ends.
-    keep : bool
-        Whether the evaluation goes on after a value that is not finite.
+    over x still is one when it arrives. Points change the long vector `x`, real or complex, which
+    itself is never changed. After the `caught` exceptions f's value is NaN, after others the
+    evaluation ends; so it does after a value that is not finite, unless these are kept.
     """
 
     nogil = False

@@ -6,7 +6,7 @@ import functools
 import math
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -92,21 +92,16 @@ def driver(f: Any, number: bool) -> Any:
     return loop
 
 
-class Probed(NamedTuple):
-    """What evaluating a compiled f at x has told: its precision, its seconds, and how often."""
-
-    eps: float
-    pace: float
-    evaluated: int
-
-
 class CompiledCalls(Calls):
     """``f(x, *args)``, called from compiled code; see `Calls`."""
 
     nogil = True
 
-    def probe(self) -> Probed:
-        """Evaluate f at x: twice where it had to be compiled, which is no part of its seconds."""
+    def probe(self) -> tuple[float, float, int]:
+        """Evaluate f at x; return its precision, its seconds, and how often it was evaluated.
+
+        That is twice where it had to be compiled, which is no part of its seconds.
+        """
         f: Any = self.f
         at = self.caller()
         evaluated, known = 0, -1
@@ -116,7 +111,7 @@ class CompiledCalls(Calls):
             returned = at(slice(0), 0.0)
             pace = time.perf_counter() - start
         self.reader.read(returned)
-        return Probed(precision(returned), pace, evaluated)
+        return precision(returned), pace, evaluated
 
     def compiles(self, *, new: bool) -> bool:
         """Tell whether the loop around f can be compiled, and have it compiled.

@@ -38,7 +38,7 @@ class Proof:
 
     def evaluate(self) -> None:
         """Evaluate f while x is elsewhere. x is restored whatever happens."""
-        with moved_at_random(self.calls.parameters, self.target):
+        with moved_at_random(self.calls.parameters, self.calls.x.real, self.target):
             self._elsewhere = self._value()
 
     def _value(self) -> Any:
@@ -80,12 +80,11 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextlib.contextmanager
-def moved_at_random(parameters: Parameters, target: Array) -> Iterator[None]:
+def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator[None]:
     """Move every coordinate of the caller's x a part of the way; put all back at the end."""
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
     way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
     with moving(parameters), contextlib.ExitStack() as undo:
-        x = parameters.vector()
         parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
         if not all(parameters.movable):
             _move_others(undo, parameters, parts)

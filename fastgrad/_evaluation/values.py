@@ -68,27 +68,12 @@ def _all_finite(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """Return the number that f returned, also out of an array of one element.
-
-    Examples
-    --------
-    >>> number(np.array([2.5]))
-    2.5
-    """
-    if isinstance(value, float):
-        return value
-    real: float = single(value, REAL)
-    return real
+    """Return the number that f returned, also out of an array of one element."""
+    return value if isinstance(value, float) else float(single(value, REAL))
 
 
 def single(value: Any, kinds: str) -> Any:
-    """Return the one number of these kinds that f returned.
-
-    Examples
-    --------
-    >>> single(np.array([2.5j]), COMPLEX)
-    2.5j
-    """
+    """Return the one number of these kinds that f returned."""
     array = numbers(value, kinds, "a {} number")
     if array.size != 1:
         raise TypeError(
@@ -125,6 +110,8 @@ def as_array(value: Any) -> Array:
 
 def precision(value: Any) -> float:
     """Return the relative precision of what f returned; 0 where that is whole numbers."""
+    if type(value) is float:
+        return sys.float_info.epsilon
     dtype = as_array(value).dtype  # also of arrays of other packages
     return float(np.finfo(dtype).eps) if dtype.kind in "fc" else 0.0
 
