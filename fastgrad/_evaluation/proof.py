@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,27 +86,34 @@ def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator
     """Move every coordinate of the caller's x a part of the way; put all back at the end."""
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
     way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
-    with moving(parameters), contextlib.ExitStack() as undo:
-        parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
-        if not all(parameters.movable):
-            _move_others(undo, parameters, parts)
-        for leaf, part in zip(parameters.leaves, parts, strict=True):
-            if leaf.flags.writeable:
-                leaf[...] = part.reshape(leaf.shape)
-        yield
+    parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
+    undo: list[Callable[[], None]] = []  # An ExitStack would take as long as all the rest.
+    with moving(parameters):
+        try:
+            if not all(parameters.movable):
+                _move_others(undo, parameters, parts)
+            for leaf, part in zip(parameters.leaves, parts, strict=True):
+                if leaf.flags.writeable:
+                    leaf[...] = part.reshape(leaf.shape)
+            yield
+        finally:
+            for step in reversed(undo):
+                step()
 
 
-def _move_others(undo: contextlib.ExitStack, parameters: Parameters, parts: list[Array]) -> None:
+def _move_others(
+    undo: list[Callable[[], None]], parameters: Parameters, parts: list[Array]
+) -> None:
     """Change numbers and lists in the caller's containers, and lift the protection of arrays."""
     for leaf, slot, part in zip(parameters.leaves, _slots(parameters.x), parts, strict=True):
         if slot is not None:
             container, key = slot
-            undo.callback(container.__setitem__, key, container[key])
+            undo.append(functools.partial(operator.setitem, container, key, container[key]))
             container[key] = part.tolist() if isinstance(key, slice) else part.item()
         elif not leaf.flags.writeable:
             with contextlib.suppress(ValueError):  # Its memory belongs to somebody else.
                 leaf.flags.writeable = True
-                undo.callback(_protect, leaf, leaf.copy())
+                undo.append(functools.partial(_protect, leaf, leaf.copy()))
 
 
 def _protect(leaf: Array, original: Array) -> None:
