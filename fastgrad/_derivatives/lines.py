@@ -54,6 +54,11 @@ class Lines:
         """Begin the search along a coordinate."""
         return self._rule(self._line(i))
 
+    def points(self, i: int, moves: list[float]) -> Points:
+        """Return x with one coordinate moved, a point for each move."""
+        x = self.x.item(i)
+        return Points(np.full(len(moves), i), np.array([x + move for move in moves], self.x.dtype))
+
     def target(self) -> Array:
         """Return a long vector near x, within the bounds."""
         h = first_steps(self.x, np.finfo(float).eps)

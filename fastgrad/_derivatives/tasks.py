@@ -22,8 +22,8 @@ class Result:
     """What a task returns."""
 
     rows: Array  # f at its points
-    failures: list[tuple[int, Raised]]  # at which of them f raised what, where that is allowed
-    error: tuple[range, Raised] | None  # the same where it is not
+    failures: list[tuple[int, Any]]  # at which of them f raised what, where that is allowed
+    error: tuple[Any, Raised] | None  # the same where it is not
     seconds: float
     count: int  # of evaluations
     shape: tuple[int, ...] | None  # of what f returns
