@@ -73,7 +73,13 @@ def number(value: Any) -> float:
 
 
 def single(value: Any, kinds: str) -> Any:
-    """Return the one number of these kinds that f returned."""
+    """Return the one number of these kinds that f returned.
+
+    Examples
+    --------
+    >>> single(np.array([2.5j]), COMPLEX)
+    2.5j
+    """
     array = numbers(value, kinds, "a {} number")
     if array.size != 1:
         raise TypeError(
