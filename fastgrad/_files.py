@@ -17,15 +17,6 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
     After an exception `path` is what it was before, and the temporary file is gone. After a power
     cut it is one or the other: the bytes reach the disk before the name, and the name before the
     block ends. `options` are those of `open`.
-
-    Examples
-    --------
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> with replacing(Path(folder.name) / "a.txt", "w") as file:
-    ...     _ = file.write("whole")
-    >>> (Path(folder.name) / "a.txt").read_text()
-    'whole'
-    >>> folder.cleanup()
     """
     path = Path(path)
     file = tempfile.NamedTemporaryFile(  # noqa: SIM115, closed below, before the move
@@ -37,9 +28,16 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
             file.flush()
             os.fsync(file.fileno())
         # A temporary file is private to its owner; a result is as readable as any other file.
-        os.chmod(file.name, 0o666 & ~_umask())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(file.name, 0o666 & ~mask)
         os.replace(file.name, path)
-        _sync_folder(path.parent)
+        if hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
+            handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
     except BaseException as error:
         Path(file.name).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -49,36 +47,16 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
 
 @contextmanager
 def made_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Make a folder, with its parents; at the end remove those that were made and are empty.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as above, made_folder(Path(above) / "a" / "b") as folder:
-    ...     folder.is_dir()
-    True
-    """
+    """Make a folder, with its parents; at the end remove those that were made and are empty."""
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OSError(f"{path} must be a folder that can be written to: {error}") from error
     try:
         yield path
     finally:
         with suppress(OSError):  # one that is not empty ends it
             for folder in missing:
                 folder.rmdir()
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

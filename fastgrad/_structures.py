@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import numbers
 import threading
 import weakref
@@ -13,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad import _labels
+from fastgrad._arrays import as_numbers, check_real, real_array
 from fastgrad._typing import Array
 
 FLOAT64: np.dtype[Any] = np.dtype(float)
-
-UNPLAIN = np.ma.MaskedArray, np.matrix
-"""Kinds of arrays that compute otherwise than plain ones."""
 
 _locks: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 """One for each x in use, by the address of its first array."""
@@ -32,32 +30,20 @@ class Parameters:
 
     Parameters
     ----------
-    x : array_like of float, or dict, list or tuple
+    x : array_like of float, pandas Series or DataFrame, or dict, list or tuple
         A list or tuple of nothing but numbers is an array.
 
     Attributes
     ----------
-    x
-        The caller's own `x`.
     leaves : list of ndarray
-        The arrays in the order of the structure: the caller's own where `x` holds arrays.
+        The arrays in the order of the structure: the caller's own where `x` holds arrays. What
+        `names, numbers, has_labels, movable, dtypes` and `epsilons` say stands in that order, too.
     movable : list of bool
         Which of them are the caller's own, and can be changed in place.
-    dtypes : list of dtype
-        Of the arrays, and of what `assemble` returns.
     dtype : dtype
         Of the long vector and of derivatives: float64, or what is more precise.
-    one_dtype : bool
-        Whether all of them have the dtype of the long vector.
-    epsilons : list of float
-        Their relative precisions.
-    size : int
-        Number of coordinates.
-
-    Raises
-    ------
-    TypeError
-        If an array does not hold real floating point numbers.
+    starts : list of int
+        Where each array begins in the long vector, and its end.
 
     Examples
     --------
@@ -76,25 +62,32 @@ class Parameters:
         except RecursionError:
             raise ValueError("x must not be nested so deep, or within itself") from None
         self.names = [place for place, _ in items]  # no dict: keys may differ and look the same
-        self.leaves = [_real_array(leaf, place) for place, leaf in items]
-        self.numbers = [isinstance(leaf, numbers.Real) for _, leaf in items]
-        self.movable = [isinstance(leaf, np.ndarray) and leaf.flags.writeable for _, leaf in items]
+        self._given = [leaf for _, leaf in items]
+        self.leaves = [real_array(leaf, place) for place, leaf in items]
+        self.numbers = [isinstance(leaf, numbers.Real) for leaf in self._given]
+        own = [isinstance(leaf, np.ndarray) for leaf in self._given]
+        self.movable = [
+            mine and leaf.flags.writeable for mine, leaf in zip(own, self.leaves, strict=True)
+        ]
         self.dtypes = [leaf.dtype for leaf in self.leaves]
         plain = all(dtype is FLOAT64 for dtype in self.dtypes)
         self.dtype: np.dtype[Any] = FLOAT64 if plain else np.result_type(FLOAT64, *self.dtypes)
         self.starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
         self.size = self.starts[-1]
         self.is_array = not is_structure(x)
-        self._lock: Any = None
-        self.epsilons = [float(np.finfo(dtype).eps) for dtype in self.dtypes]
-        self._axes = [_memory_order(leaf) for leaf in self.leaves]
+        self.has_labels = [_labels.is_labelled(leaf) for leaf in self._given]
+        # From the longest steps through memory on; a copy in a worker may have other ones.
+        self._axes = [
+            np.argsort(np.negative(np.abs(leaf.strides)), kind="stable") for leaf in self.leaves
+        ]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
         self.one_dtype = plain or all(dtype == self.dtype for dtype in self.dtypes)
 
     @property
     def is_vector(self) -> bool:
         """Whether the long vector is what f takes: x is one vector of float64."""
-        return self.is_array and self.leaves[0].ndim == 1 and self._views[0]
+        plain = self.is_array and self._views[0] and not self.has_labels[0]
+        return plain and self.leaves[0].ndim == 1
 
     def held(self) -> contextlib.AbstractContextManager[Any]:
         """Keep other threads from moving this x, and from copying it while it is moved."""
@@ -110,31 +103,39 @@ class Parameters:
     def vector(self) -> Array:
         """Return a copy of x as one long vector."""
         with self.held():
-            return self._vector()
+            return self._joined(self.leaves)
 
-    def _vector(self) -> Array:
-        parts = [leaf.astype(self.dtype).reshape(-1) for leaf in self.leaves]
+    def _joined(self, arrays: list[Array]) -> Array:
+        parts = [array.astype(self.dtype).reshape(-1) for array in arrays]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self.dtype), *parts])
 
     def build(self, vector: Array) -> Any:
         """Return a long vector in the structure of x, for f: views of it where that will do."""
         pieces = []
-        for k, leaf in enumerate(self.leaves):
-            piece = vector[self.starts[k] : self.starts[k + 1]].reshape(leaf.shape)
+        for k, (leaf, part) in enumerate(zip(self.leaves, self.parts(vector), strict=True)):
+            piece = part.reshape(leaf.shape)
             if vector.dtype.kind != "c" and not self._views[k]:
                 axes = self._axes[k]
                 piece = piece.transpose(axes).astype(leaf.dtype.newbyteorder("="), order="C")
                 piece = piece.transpose(np.argsort(axes))
             if self.numbers[k]:
                 piece = piece.item() if piece.dtype.itemsize in (8, 16) else piece[()]
-            pieces.append(piece)
+            pieces.append(self.labelled(k, piece))
         return self.rebuild(pieces)
+
+    def labelled(self, k: int, piece: Any, times: int = 1) -> Any:
+        """Return an array whose last axes are those of leaf k, some times over, with its labels."""
+        if not self.has_labels[k]:
+            return piece
+        axes = times * list(self._given[k].axes)
+        outer = [None] * (piece.ndim - len(axes))
+        return _labels.with_labels(piece, outer + axes, getattr(self._given[k], "name", None))
 
     def split(self, block: range) -> list[Part]:
         """Return what each leaf has of a block of coordinates."""
         parts, begin = [], block.start
-        for k, start in enumerate(self.starts[:-1]):
-            first, last = max(begin, start), min(block.stop, self.starts[k + 1])
+        for k, (start, stop) in enumerate(pairwise(self.starts)):
+            first, last = max(begin, start), min(block.stop, stop)
             if first < last:
                 where = slice(first - begin, last - begin)
                 parts.append((k, range(first - start, last - start), where))
@@ -142,18 +143,19 @@ class Parameters:
 
     def name(self, coordinate: int) -> str:
         """Return how the caller would write that coordinate of the long vector."""
-        ((leaf, indices, _),) = self.split(range(coordinate, coordinate + 1))
-        where = ", ".join(str(k) for k in np.unravel_index(indices[0], self.leaves[leaf].shape))
-        return f"{self.names[leaf]}[{where}]" if where else self.names[leaf]
+        ((k, indices, _),) = self.split(range(coordinate, coordinate + 1))
+        index = tuple(int(i) for i in np.unravel_index(indices[0], self.leaves[k].shape))
+        if self.has_labels[k]:
+            return self.names[k] + _labels.place(self._given[k], index)
+        return f"{self.names[k]}[{', '.join(map(str, index))}]" if index else self.names[k]
 
     def eps(self, block: range) -> Any:
         """Return the relative precision of some coordinates: a number where they share it."""
-        eps = self.epsilons
-        if len(set(eps)) == 1:
-            return eps[0]
+        if len(set(self.epsilons)) == 1:
+            return self.epsilons[0]
         out = np.empty(len(block))
         for leaf, _, where in self.split(block):
-            out[where] = eps[leaf]
+            out[where] = self.epsilons[leaf]
         return out
 
     def round(self, values: Array, block: range) -> Array:
@@ -169,96 +171,78 @@ class Parameters:
         Where `vector` has more axes, its last one is the long vector, and the arrays keep the axes
         before it.
         """
-        outer = vector.shape[:-1]
         pieces = []
         for k, leaf in enumerate(self.leaves):
-            piece = vector[..., self.starts[k] : self.starts[k + 1]].reshape(outer + leaf.shape)
-            pieces.append(piece.astype(self.dtypes[k], copy=False))
+            piece = vector[..., self.starts[k] : self.starts[k + 1]]
+            piece = piece.reshape(vector.shape[:-1] + leaf.shape)
+            pieces.append(self.labelled(k, piece.astype(self.dtypes[k], copy=False)))
         return self.rebuild(pieces)
 
     def rebuild(self, leaves: list[Any]) -> Any:
         """Return other leaves in the structure of `x`."""
         return leaves[0] if self.is_array else _rebuild(self.x, iter(leaves))
 
+    def parts(self, vector: Array) -> list[Array]:
+        """Return what each leaf has of a long vector."""
+        return [vector[first:last] for first, last in pairwise(self.starts)]
+
     def spread(self, value: Any, argument: str) -> Array:
         """Return `value` for each coordinate: a number for all, or a structure like `x`."""
-        values = [value] * len(self.leaves)
-        if not self.is_array and not isinstance(value, numbers.Real):
-            given = [(name, _array(side, argument)) for name, side in _leaves(value, "x")]
-            if [name for name, _ in given] != self.names:
+        if isinstance(value, numbers.Real) and not self.is_array:
+            sides = [np.array(value, float)] * len(self.leaves)
+        else:
+            sides = self._sides(value, argument, "be a number or have the structure of x")
+        parts = [np.empty(0)]
+        for side, leaf in zip(sides, self.leaves, strict=True):
+            check_real(side, argument)
+            try:
+                parts.append(np.broadcast_to(side.astype(float), leaf.shape).reshape(-1))
+            except ValueError:
                 raise ValueError(
-                    f"{argument} must be a number or have the structure of x, "
-                    f"{', '.join(self.names)}; got {', '.join(name for name, _ in given)}"
-                )
-            values = [side for _, side in given]
-        parts = [
-            _broadcast(value, leaf.shape, argument)
-            for value, leaf in zip(values, self.leaves, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
+                    f"{argument} must be a number or have the shape of x, {leaf.shape}; got "
+                    f"{side.shape}"
+                ) from None
+        return np.concatenate(parts)
 
     def matching(self, value: Any, argument: str) -> list[Array]:
         """Return copies of the arrays of `value`, which has the structure and the shapes of x."""
         # An empty list is an array here, where x is one.
         empty = isinstance(value, list | tuple) and not value and self.is_array
-        plain = np.array(value) if empty else value
-        given = {name: _array(side, argument) for name, side in _leaves(plain, "x")}
-        if set(given) != set(self.names):
-            raise ValueError(
-                f"{argument} must have the structure of x, {', '.join(self.names)}; got "
-                f"{', '.join(given) or 'nothing'}"
-            )
-        for name, leaf in zip(self.names, self.leaves, strict=True):
-            array, place = given[name], argument + name.removeprefix("x")
-            if array.dtype.kind not in "iuf":
-                raise TypeError(f"{place} must hold real numbers, got dtype {array.dtype}")
-            if array.shape != leaf.shape:
-                hint = "; is it transposed?" if array.shape == leaf.shape[::-1] else ""
+        value = np.array(value) if empty else value
+        sides = self._sides(value, argument, "have the structure of x")
+        for side, name, leaf in zip(sides, self.names, self.leaves, strict=True):
+            check_real(side, argument + name.removeprefix("x"))
+            if side.shape != leaf.shape:
+                hint = "; is it transposed?" if side.shape == leaf.shape[::-1] else ""
                 raise ValueError(
-                    f"{place} must have the shape of {name}, {leaf.shape}; got {array.shape}{hint}"
+                    f"{argument}{name[1:]} must have the shape of {name}, {leaf.shape}; got "
+                    f"{side.shape}{hint}"
                 )
-        return [given[name] for name in self.names]
+        return sides
 
-    def parts(self, vector: Array) -> list[Array]:
-        """Return what each leaf has of a long vector."""
-        return [vector[first:last] for first, last in pairwise(self.starts)]
+    def _sides(self, value: Any, argument: str, wanted: str) -> list[Array]:
+        """Return copies of the arrays of `value`, one for each leaf of x."""
+        given = list(_leaves(value, "x"))
+        names = [name for name, _ in given]
+        if sorted(names) != sorted(self.names):
+            own = "one array" if self.is_array else ", ".join(self.names)
+            raise ValueError(
+                f"{argument} must {wanted}, {own}; got {', '.join(names) or 'nothing'}"
+            )
+        if names != self.names:
+            given.sort(key=lambda pair: self.names.index(pair[0]))
+        for (_, side), leaf in zip(given, self._given, strict=True):
+            _labels.check_labels(side, leaf, argument)
+        return [as_numbers(side, argument) for _, side in given]
 
     def vector_of(self, value: Any, argument: str) -> Array:
         """Return a finite structure like `x`, of the same shapes, as one long vector."""
-        parts = [given.astype(self.dtype).reshape(-1) for given in self.matching(value, argument)]
-        vector: Array = np.concatenate([np.empty(0, self.dtype), *parts])
+        vector = self._joined(self.matching(value, argument))
         finite = np.isfinite(vector)
         if not finite.all():
             k = int(finite.argmin())
             raise ValueError(f"{argument}{self.name(k)[1:]} must be finite, got {vector[k]}")
         return vector
-
-
-def _memory_order(array: Array) -> list[int]:
-    """Return the axes of an array from the one with the longest steps through memory on."""
-    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-
-
-def _array(x: Any, name: str) -> Array:
-    """Return a new array of `x`; what no array can be made of is refused under that name."""
-    try:
-        return np.array(x)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name} must be an array of numbers, got {x!r}: {error}") from error
-
-
-def _broadcast(value: Any, shape: tuple[int, ...], argument: str) -> Array:
-    value = _array(value, argument)
-    if value.dtype.kind not in "iuf":
-        raise TypeError(f"{argument} must hold real numbers, got dtype {value.dtype}")
-    if value.ndim == 0:
-        return np.broadcast_to(value.astype(float), math.prod(shape))
-    try:
-        return np.broadcast_to(value.astype(float), shape).reshape(-1)
-    except ValueError:
-        raise ValueError(
-            f"{argument} must be a number or have the shape of x, {shape}; got {value.shape}"
-        ) from None
 
 
 def is_structure(x: Any) -> bool:
@@ -267,7 +251,10 @@ def is_structure(x: Any) -> bool:
         return isinstance(x, dict)
     if not x or hasattr(x, "_fields"):
         return True
-    return any(isinstance(item, np.ndarray) or is_structure(item) for item in x)
+    return any(
+        isinstance(item, np.ndarray) or is_structure(item) or _labels.is_labelled(item)
+        for item in x
+    )
 
 
 def _leaves(x: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -289,29 +276,3 @@ def _rebuild(x: Any, pieces: Iterator[Any]) -> Any:
     if isinstance(x, tuple):
         return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
     return items
-
-
-def _real_array(x: Any, name: str) -> Array:
-    """Return `x` as an array: the caller's own where it is one."""
-    array = x if isinstance(x, np.ndarray) else _array(x, name)
-    if isinstance(array, UNPLAIN):
-        got = type(array).__name__
-        raise TypeError(f"{name} must be a plain array, got {got}; pass np.asarray({name})")
-    if array.dtype.kind == "c":
-        raise TypeError(
-            f"{name} must be real, got {array.dtype}; differentiate by the real and the imaginary "
-            "part, passed as two arrays"
-        )
-    if array.dtype.kind != "f":
-        raise TypeError(
-            f"{name} must be floating point, got {array.dtype}: a step would be lost; pass "
-            f"{_advice(x, name)}"
-        )
-    return array
-
-
-def _advice(x: Any, name: str) -> str:
-    """Return what to pass instead of an `x` that holds no floating point numbers."""
-    if isinstance(x, np.ndarray):
-        return f"{name}.astype(float)"
-    return f"float({name})" if isinstance(x, numbers.Real) else f"np.array({name}, float)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgrad._typing import Array, Floats, Integers
+from fastgrad._typing import Array, Integers
 
 TINY = 1e-7
 """What the book adds to a probability before its logarithm."""
@@ -100,12 +100,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
 
 def mean_log_loss(y: Array, t: Integers) -> float:
     """`cross_entropy_error` for labels that `class_numbers` has already checked."""
-    return negative_log_likelihood(y[np.arange(len(t)), t])
-
-
-def negative_log_likelihood(p: Floats) -> float:
-    """`mean_log_loss` from the probability of each label, shape (N,)."""
-    return float(-np.sum(np.log(p + TINY)) / len(p))
+    return float(-np.sum(np.log(y[np.arange(len(t)), t] + TINY)) / len(t))
 
 
 def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
@@ -137,7 +132,10 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
     >>> class_numbers([[0, 0, 1], [1, 0, 0]], 2, 3)
     array([2, 0])
     """
-    t = np.asarray(t)
+    try:
+        t = np.asarray(t)
+    except ValueError:
+        raise ValueError("t must be one array of labels, got rows of different lengths") from None
     if samples == 0:
         raise ValueError("x must hold at least one sample, got an empty batch")
     if samples == 1 and (t.ndim == 0 or (t.ndim == 1 and t.size == classes > 1)):
@@ -156,8 +154,9 @@ def _from_one_hot(t: Array) -> Integers:
     if t.dtype.kind not in "biuf":
         raise TypeError(f"t must hold numbers, got dtype {t.dtype}")
     marked = t == 1
-    if np.any(marked.sum(axis=1) != 1) or np.count_nonzero(t) != len(t):
-        row = np.flatnonzero((marked.sum(axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1))[0]
+    wrong = (marked.sum(axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1)
+    if wrong.any():
+        row = np.argmax(wrong)
         raise ValueError(
             f"t must be one-hot, a single 1 among zeros in each row, got {t[row].tolist()} "
             f"in row {row}; for class numbers pass a vector"
@@ -171,11 +170,10 @@ def _checked_numbers(t: Array, classes: int) -> Integers:
             f"t must hold integer class numbers, got dtype {t.dtype}; pass t.astype(int) if they "
             "are whole"
         )
-    numbers = np.asarray(t, np.int64)
-    positive = numbers.view(np.uint64)  # negative ones are large there
-    if positive.item(positive.argmax()) >= classes:
-        wrong = int(np.flatnonzero((t < 0) | (t >= classes))[0])
+    outside = (t < 0) | (t >= classes)
+    if outside.any():
+        wrong = int(np.argmax(outside))
         raise ValueError(
             f"t must hold class numbers from 0 to {classes - 1}, got {t[wrong]} for sample {wrong}"
         )
-    return numbers
+    return np.asarray(t, np.int64)

@@ -15,17 +15,10 @@ from fastgrad.training import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_LINES = 6
-"""How many curves the eye can follow."""
-
-ABOVE = 5.0
-"""How far above the errors the slopes of theory are drawn, a factor."""
-
-DECADES = 3
-"""Below the largest difference, over which the colours of a failed check are logarithmic."""
-
-CIRCLED = 50
-"""So many wrong entries are circled; an entry may be smaller than a pixel."""
+MOST_LINES = 6  # curves that the eye can follow
+ABOVE = 5.0  # how far above the errors the slopes of theory are drawn, a factor
+DECADES = 3  # below the largest difference, in which the colours of a failed check are logarithmic
+CIRCLED = 50  # wrong entries at most are circled: an entry may be smaller than a pixel
 
 
 def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None = None) -> Axes:
@@ -72,16 +65,10 @@ def plot_step_sweep(
     ----------
     sweep : StepSweep
         What `fastgrad.step_sweep` returns.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; without it, in a new figure.
+    ax, title
+        As in `plot_accuracy`, also what is returned.
     mark : float, or array or structure of floats, optional
         Steps to mark, such as `fastgrad.Info` has them in `step`.
-    title : str, optional
-        Written above the axes.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     ax = _axes(ax)
     errors = np.where(sweep.errors > 0, sweep.errors, np.nan).astype(float)
@@ -110,30 +97,22 @@ def plot_step_sweep(
 
 
 def mark_step(ax: Axes, h: float, text: str) -> None:
-    """Mark a step by a dotted line, and write beside it."""
-    ax.axvline(h, color="black", linewidth=0.8, linestyle=":")
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    ax.text(h, 0.97, f" {text}", va="top", transform=ax.get_xaxis_transform(), bbox=box)
+    """Mark a step by a thin line; the legend has the text, or nothing if that is empty."""
+    ax.axvline(h, color="gray", linewidth=1, label=text)
 
 
 def _guides(ax: Axes, steps: Array, errors: Array, order: int) -> None:
     """Draw the slopes of theory above both branches, where the errors follow them."""
     tip = np.flatnonzero(errors <= 10 * errors.min())
-    left = slice(0, tip[0])
-    _slope(ax, steps[left], errors[left], -1, "rounding: slope -1", ":")
+    left = slice(0, tip[0]), -1, "rounding: slope -1", ":"
     # Where the step is as long as what f is made of, no power of it rules.
-    first = slice(tip[-1] + 1, tip[-1] + 5)
-    _slope(ax, steps[first], errors[first], order, f"truncation: slope {order}", "--")
-
-
-def _slope(ax: Axes, steps: Array, errors: Array, slope: int, label: str, style: str) -> None:
-    if len(steps) < 3:
-        return
-    logs = np.log(steps), np.log(errors)
-    if abs(np.polyfit(*logs, 1)[0] - slope) > 0.3 * abs(slope):
-        return
-    line = ABOVE * np.exp(np.mean(logs[1] - slope * logs[0])) * steps ** float(slope)
-    ax.plot(steps, line, style, color="black", label=label)
+    right = slice(tip[-1] + 1, tip[-1] + 5), order, f"truncation: slope {order}", "--"
+    for part, slope, label, style in (left, right):
+        logs = np.log(steps[part]), np.log(errors[part])
+        if len(logs[0]) < 3 or abs(np.polyfit(*logs, 1)[0] - slope) > 0.3 * abs(slope):
+            continue
+        line = ABOVE * np.exp(np.mean(logs[1] - slope * logs[0])) * steps[part] ** float(slope)
+        ax.plot(steps[part], line, style, color="black", label=label)
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -160,12 +139,8 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
     name : str, optional
         Of the array, as in ``report.arrays``; by default the one with the most wrong entries, or
         the largest difference.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; without it, in a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+    ax
+        As in `plot_accuracy`, also what is returned.
 
     Raises
     ------
@@ -178,7 +153,9 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
     if name not in arrays:
         raise ValueError(f"name must be one of {', '.join(arrays) or 'no arrays'}, got {name!r}")
     array = arrays[name]
-    difference, wrong = _table(array.gradient - array.numerical), _table(array.wrong)
+    rows = len(np.atleast_2d(array.gradient))
+    difference = (array.gradient - array.numerical).reshape(rows, -1)
+    wrong = array.wrong.reshape(rows, -1)
     labels = ["", "index"] if array.gradient.ndim < 2 else ["first index", "second index"]
     if array.gradient.ndim > 2:
         labels[1] = "other indices, in order"
@@ -187,18 +164,12 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
     ax = _axes(ax)
     _heat_map(ax, difference, logarithmic=not array.passed)
     if 0 < array.failing <= CIRCLED:
-        rows, columns = np.nonzero(wrong)
-        ax.scatter(columns, rows, s=60, facecolors="none", edgecolors="black", clip_on=False)
+        y, x = np.nonzero(wrong)
+        ax.scatter(x, y, s=60, facecolors="none", edgecolors="black", clip_on=False)
     ax.set(xlabel=labels[1], ylabel=labels[0], title=f"{name}: {array.verdict}")
     if array.gradient.ndim < 2:
         ax.set_yticks([])
     return ax
-
-
-def _table(array: Array) -> Array:
-    """Return any array in two dimensions, the first its rows."""
-    rows = np.atleast_2d(array)
-    return rows.reshape(len(rows), -1)
 
 
 def _heat_map(ax: Axes, difference: Array, *, logarithmic: bool) -> None:

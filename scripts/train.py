@@ -8,25 +8,24 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numba
 import numpy as np
+from digits import DEFAULT, add_options, load, widths
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 import fastgrad
 from fastgrad import reference
 from fastgrad._files import made_folder, replacing
-from fastgrad.networks import MultiLayerNet, SimpleConvNet, TwoLayerNet
 from fastgrad.plotting import plot_accuracy
 from fastgrad.training import (
     Checkpoint,
@@ -43,34 +42,23 @@ from fastgrad.training.arguments import Data, Trainable
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
 
-ABOUT = ("network", "activation", "dataset", "seed")
+ABOUT = ("network", "hidden_size", "activation", "dataset", "seed")
 """Options that a checkpoint keeps beside the arguments of `train`."""
 
-DEFAULT = "(default: %(default)s)"
-
-KEPT = {
+ARGUMENTS = {
     "batch_size": "batch_size",
     "learning_rate": "learning_rate",
     "method": "method",
     "step": "h",
     "eval_every": "eval_every",
     "iterations": "iterations",
-    "network": "network",
-    "activation": "activation",
-    "dataset": "dataset",
-    "seed": "seed",
     "checkpoint_every": "every",
     "checkpoint_minutes": "minutes",
 }
-"""Options that a resumed run takes from the checkpoint, and their names there.
+"""Options that a resumed run takes from the checkpoint as well, and their names there.
 
 No path is among them: a checkpoint may come from anyone.
 """
-
-CONV_FEATURES = 30 * 12 * 12
-"""Inputs of the dense layers of the book's convolutional network."""
-
-MAY_BE_NONE = {"seed", "checkpoint_every", "activation"}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,14 +68,16 @@ def main(argv: list[str] | None = None) -> None:
     stop = Stop()
     try:
         with stop:
-            if options.resume is not None:
-                saved = read(options.resume)
+            saved = None if options.resume is None else read(options.resume)
+            if saved is not None:
                 # What is given again stands; `train` says where it differs from the checkpoint.
-                options = parser.parse_args(argv, argparse.Namespace(**_stored(saved)))
-            else:
-                saved = None
+                names = {**{name: name for name in ABOUT}, **ARGUMENTS}.items()
+                kept = {option: saved.config[n] for option, n in names if n in saved.config}
+                options = parser.parse_args(argv, argparse.Namespace(**kept))
+                _check_about(saved, options)
             options.output_dir = _folder(options)
-            _run(options, saved, stop)
+            with made_folder(options.output_dir):
+                _train(options, saved, stop)
         if options.show:
             from matplotlib import pyplot
 
@@ -98,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
     except DivergedError as error:
         sys.exit(f"{error}\nhistory.csv is in {options.output_dir}")
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError, MemoryError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         print(_what_is_left(options), file=sys.stderr)
@@ -107,37 +97,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    _add_network(parser.add_argument)
+    add_options(parser.add_argument)
     _add_training(parser)
     _add_files(parser.add_argument)
     return parser
 
 
-def _add_network(add: Callable[..., object]) -> None:
-    add(
-        "--network",
-        choices=["two-layer", "multi-layer", "conv"],
-        help="which network (default: two-layer, or multi-layer with several hidden layers or an "
-        "activation)",
-    )
-    add(
-        "--hidden-size",
-        type=int,
-        nargs="+",
-        default=[50],
-        metavar="N",
-        help="hidden units of each layer, such as 100 100 100 (default: 50)",
-    )
-    add(
-        "--activation",
-        choices=["relu", "sigmoid", "tanh"],
-        help="of the multi-layer network (default: relu)",
-    )
-
-
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--workers", type=int, help="workers at most; -1: one for each core (default: 1)")
     add(
         "--method",
         default="incremental",
@@ -149,24 +116,22 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=int, help="instead: passes over the training images")
     add("--batch-size", type=int, default=100, help=f"images in one step {DEFAULT}")
     add("--learning-rate", type=float, default=1.0, help=f"factor on the gradient {DEFAULT}")
-    add("--step", type=float, default=1e-4, help=f"h of the central difference {DEFAULT}")
     add(
         "--eval-every",
-        type=_eval_every,
+        type=number_or_epoch,
         default=1,
+        metavar="N",
         help=f"accuracies after so many iterations, or: epoch {DEFAULT}",
     )
-    add("--seed", type=int, help="seed of weights and batches")
     add("--no-progress", action="store_true", help="no progress bar")
 
 
+def number_or_epoch(text: str) -> int | str:
+    """Return a number, or the word."""
+    return text if text == "epoch" else int(text)
+
+
 def _add_files(add: Callable[..., object]) -> None:
-    add(
-        "--dataset",
-        default="mnist-5k",
-        help=f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}",
-    )
-    add("--data-dir", type=Path, help="where the data set's IDX files are already")
     add(
         "--output-dir",
         type=Path,
@@ -195,46 +160,20 @@ def _add_files(add: Callable[..., object]) -> None:
     add("--show", action="store_true", help="also show the picture in a window")
 
 
-def _eval_every(text: str) -> int | str:
-    return text if text == "epoch" else int(text)
-
-
-def _stored(saved: Checkpoint) -> dict[str, Any]:
-    """Return the options that a checkpoint fixes."""
-    kinds = {
-        "dataset": str,
-        "method": str,
-        "network": str,
-        "activation": str,
-        "learning_rate": float,
-        "step": float,
-        "checkpoint_minutes": float,
-    }
-    options: dict[str, Any] = {"hidden_size": _hidden_sizes(saved)}
-    for option, name in KEPT.items():
-        value = saved.config.get(name)
-        none = value is None and option in MAY_BE_NONE
-        if not none and not isinstance(value, kinds.get(option, int)):
-            raise ValueError(f"{saved.path} was not written by this program: {name} is {value!r}")
-        options[option] = value
-    return options
-
-
-def _hidden_sizes(saved: Checkpoint) -> list[int]:
-    """Return the sizes of the hidden layers, from the arrays that are there.
-
-    A network is made of these sizes: no file may make one that is larger than itself.
-    """
-    weights = [saved.params[name] for name in sorted(saved.params) if name.startswith("W")]
-    conv = saved.config.get("network") == "conv"
-    sizes = [CONV_FEATURES if conv else 28 * 28]
-    for W in weights[conv:-1]:
-        if W.ndim != 2 or len(W) != sizes[-1]:
-            break
-        sizes.append(W.shape[1])
-    if len(sizes) < 2 or len(sizes) != len(weights) - conv:
-        raise ValueError(f"{saved.path} was not written by this program: no such network")
-    return sizes[1:]
+def _check_about(saved: Checkpoint, options: argparse.Namespace) -> None:
+    """Refuse other data or another network than the checkpoint's, before either is made."""
+    for name in ABOUT:
+        was, now = saved.config.get(name), getattr(options, name)
+        if was != now:
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be what it was when the run began: {saved.path} "
+                f"says {was!r}, got {now!r}"
+            )
+    sizes, numbers = options.hidden_size, sum(array.size for array in saved.params.values())
+    numeric = isinstance(sizes, list) and sizes and all(type(size) is int for size in sizes)
+    if not numeric or sum(a * b for a, b in pairwise(widths(options))) > numbers:
+        # No file may make a network that is larger than itself.
+        raise ValueError(f"{saved.path} is damaged: it holds no network of hidden_size {sizes!r}")
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -258,18 +197,16 @@ def _what_is_left(options: argparse.Namespace) -> str:
     return f"\nstopped; {found[0]} is the newest checkpoint; go on with:\n{shlex.join(again)}"
 
 
-def _run(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
-    with _writable(options.output_dir):
-        _train(options, saved, stop)
-
-
 def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
-    if options.seed is not None:
-        np.random.seed(options.seed)
-    data, net = _data_and_network(options)
-    epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
-    if options.epochs is not None:
-        options.iterations = options.epochs * epoch
+    data, net = load(options)
+    if options.epochs is not None and options.epochs < 1:
+        raise ValueError(f"--epochs must be a whole number from 1, got {options.epochs}")
+    if options.epochs is not None or options.eval_every == "epoch":
+        epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
+        if options.epochs is not None:
+            options.iterations = options.epochs * epoch
+        if options.eval_every == "epoch":
+            options.eval_every = epoch
     checkpoints = Checkpoints(
         options.output_dir,
         every=options.checkpoint_every,
@@ -286,7 +223,7 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
             method=options.method,
             h=options.step,
             workers=options.workers,
-            eval_every=epoch if options.eval_every == "epoch" else options.eval_every,
+            eval_every=options.eval_every,
             on_evaluation=_print_evaluation,
             progress=not options.no_progress,
             checkpoints=checkpoints,
@@ -301,45 +238,6 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
     _report(options, net, data, history)
     if saved is None and options.checkpoint_every is None:
         checkpoints.remove()
-
-
-def _data_and_network(
-    options: argparse.Namespace,
-) -> tuple[Data, TwoLayerNet | MultiLayerNet | SimpleConvNet]:
-    sizes: list[int] = options.hidden_size
-    several = len(sizes) > 1 or options.activation is not None
-    kind = options.network = options.network or ("multi-layer" if several else "two-layer")
-    data = fastgrad.load_mnist(
-        flatten=kind != "conv", dataset=options.dataset, data_dir=options.data_dir
-    )
-    if kind == "multi-layer":
-        options.activation = options.activation or "relu"
-        return data, MultiLayerNet(28 * 28, sizes, 10, options.activation)
-    if several:
-        raise ValueError(
-            f"--network {kind} has one hidden layer and no choice of --activation: take "
-            "--network multi-layer for others"
-        )
-    if kind == "conv":
-        return data, SimpleConvNet(hidden_size=sizes[0])
-    if kind == "two-layer":
-        return data, TwoLayerNet(28 * 28, sizes[0], 10)
-    raise ValueError(f"--network must be two-layer, multi-layer or conv, got {kind!r}")
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Make the output folder, and make sure that it can be written to; leave no empty one."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(made_folder(folder))
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise OSError(
-                f"--output-dir must be a folder that can be written to, got {folder}: {error}"
-            ) from error
-        yield
 
 
 def _print_evaluation(history: History) -> None:
@@ -380,51 +278,37 @@ def _duration(seconds: float) -> str:
 
 
 def _report(options: argparse.Namespace, net: Trainable, data: Data, history: History) -> None:
-    timing = {
-        "seconds": history.seconds[-1],
-        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
-        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
-    }
-    _print_timing(timing, options.iterations, options.method)
-    _write(options.output_dir, net, history, _config(options, timing), options)
-
-
-def _config(options: argparse.Namespace, timing: dict[str, float]) -> dict[str, Any]:
-    config = {name: _plain(value) for name, value in vars(options).items()}
-    versions = {module.__name__: module.__version__ for module in (fastgrad, np, numba, joblib)}
-    machine = {"python": platform.python_version(), "cpu": platform.machine()}
-    return {**config, "timing": timing, "versions": versions, "machine": machine}
-
-
-def _plain(value: object) -> object:
-    return os.fspath(value) if isinstance(value, Path) else value
-
-
-def _write(
-    folder: Path,
-    net: Trainable,
-    history: History,
-    config: dict[str, Any],
-    options: argparse.Namespace,
-) -> None:
     import matplotlib
 
     if not options.show:
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    params: dict[str, Any] = net.params
+    timing = {
+        "seconds": history.seconds[-1],
+        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
+        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
+    }
+    _print_timing(timing, options.iterations, options.method)
+    folder, params = options.output_dir, dict[str, Any](net.params)
     with replacing(folder / "params.npz") as file:
         np.savez(file, **params)
     with replacing(folder / "config.json", "w") as file:
-        json.dump(config, file, indent=2)
-    title = f"{options.dataset}, {options.method}, {config['timing']['seconds']:.1f} s"
-    plot_accuracy(history, title=title)
+        json.dump(_config(options, timing), file, indent=2, default=os.fspath)
+    units = "-".join(map(str, options.hidden_size))
+    title = f"{options.network}, {units} hidden units, {options.dataset}, {options.method}"
+    plot_accuracy(history, title=f"{title}, {timing['seconds']:.1f} s")
     with replacing(folder / "accuracy.png") as file:
         pyplot.savefig(file, format="png", dpi=150)
     if not options.show:
         pyplot.close()
     print(f"history.csv, params.npz, config.json and accuracy.png are in {folder}")
+
+
+def _config(options: argparse.Namespace, timing: dict[str, float]) -> dict[str, Any]:
+    versions = {module.__name__: module.__version__ for module in (fastgrad, np, numba, joblib)}
+    machine = {"python": platform.python_version(), "cpu": platform.machine()}
+    return {**vars(options), "timing": timing, "versions": versions, "machine": machine}
 
 
 if __name__ == "__main__":

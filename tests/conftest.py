@@ -24,6 +24,7 @@ def call(monkeypatch, capsys):
 
     def call(script, *options, folder):
         monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(script.parent)
         generator, status = np.random.get_state(), 0
         try:
             runpy.run_path(str(script))["main"](list(map(str, options)))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 
 import functions_of_x
 import joblib
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from fastgrad import numerical_gradient
+from fastgrad._parallel import pools
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 pytestmark = [
@@ -25,18 +28,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sending large graph:UserWarning"),
 ]
 
-# With 2024.1 the first of these tests fails; which version mends it has not been tried.
-recent = pytest.mark.skipif(
-    tuple(map(int, pytest.importorskip("distributed").__version__.split(".")[:2])) < (2025, 1),
-    reason="fails with distributed 2024.1",
-)
-
 
 @pytest.fixture(scope="module")
 def cluster():
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),  # each takes seconds
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
         ) as cluster,
         distributed.Client(cluster),
     ):
@@ -45,6 +43,7 @@ def cluster():
 
 @pytest.fixture
 def on_dask(cluster, always):
+    distributed.get_client().wait_for_workers(2, timeout=120)
     with joblib.parallel_config("dask"):
         yield
 
@@ -102,7 +101,6 @@ def test_an_exception_arrives(on_dask):
         from_cluster(f, np.arange(5.0))
 
 
-@recent
 def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     x, here = np.arange(12.0), os.getpid()
 
@@ -114,11 +112,10 @@ def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     with pytest.raises(RuntimeError, match="workers were killed again and again"):
         from_cluster(f, x)
     assert x.tolist() == list(range(12))
-    distributed.get_client().wait_for_workers(2, timeout=30)
+    distributed.get_client().wait_for_workers(2, timeout=120)
     from_cluster(lambda x: float(x.sum()), x)  # and the next call has workers again
 
 
-@recent
 def test_a_killed_worker_costs_its_points_only(on_dask, tmp_path):
     x, here, flag, log = np.arange(12.0), os.getpid(), tmp_path / "flag", tmp_path / "log"
 
@@ -137,6 +134,14 @@ def test_a_killed_worker_costs_its_points_only(on_dask, tmp_path):
     assert gradient.tobytes() == numerical_gradient(lambda x: float(np.sum(x**2)), x).tobytes()
     # Results that the worker had not handed over may be computed again.
     assert info.evaluations <= log.stat().st_size <= info.evaluations + 12
+
+
+def test_what_dask_cancels_ends(on_dask):
+    pool = pools.Dask()
+    future = pool.submit(time.sleep, 5)
+    pool.abandon()
+    with pytest.raises(CancelledError):
+        future.result(timeout=60)
 
 
 LOST = """

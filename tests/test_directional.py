@@ -206,7 +206,7 @@ TWO = {"W": np.ones((2, 2)), "b": np.ones(2)}
     [
         (ONE, np.ones(3), ValueError, r"v must have the shape of x, \(2,\); got \(3,\)"),
         (ONE, 1.0, ValueError, r"v must have the shape of x, \(2,\); got \(\)"),
-        (ONE, {"a": 1.0}, ValueError, r"v must have the structure of x, x; got x\['a'\]"),
+        (ONE, {"a": 1.0}, ValueError, r"v must have the structure of x, one array; got x\['a'\]"),
         (ONE, [1j, 1], TypeError, "v must hold real numbers, got dtype complex128"),
         (ONE, [1.0, np.nan], ValueError, r"v\[1\] must be finite, got nan"),
         (ONE, [np.inf, 1.0], ValueError, r"v\[0\] must be finite, got inf"),
@@ -238,13 +238,12 @@ def test_a_direction_that_does_not_fit_is_refused_before_f_is_called(x, v, error
         ({"h": "1"}, TypeError, "h must be a number"),
         ({"stencil": "complex"}, ValueError, "one of .*, six-point or a fastgrad.Stencil, got 'co"),
         ({"bounds": 3}, ValueError, "bounds must be a pair"),
-        ({"bounds": (0, [1, 0])}, ValueError, r"x\[1\] must lie within its bounds, got 1.0"),
+        ({"bounds": (0, [1, 0.5])}, ValueError, r"x\[1\] must lie within its bounds, got 1.0"),
         (
             {"bounds": ([-9, 1], [1, 9]), "v": [1, 1]},
             ValueError,
             r"v leads out of the bounds at once, x\[0\] forwards and x\[1\] backwards; pass wider",
         ),
-        ({"bounds": (1, 1 + 1e-16)}, ValueError, "v leads out of the bounds at once"),
         ({"bounds": (1, 1 + 1e-15), "h": 1e-17}, ValueError, "larger h or wider bounds"),
         ({"args": 1}, TypeError, "args must be a tuple"),
         ({"nonfinite": "no"}, ValueError, "nonfinite must be"),

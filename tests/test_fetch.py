@@ -130,7 +130,7 @@ def server(monkeypatch, tmp_path):
         monkeypatch.setenv(variable, "127.0.0.1")
     monkeypatch.setenv("FASTGRAD_DATA_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch_module, "TIMEOUT", (0.3, 0.3))
-    monkeypatch.setattr(fetch_module, "WAITS", ())
+    monkeypatch.setattr(fetch_module, "WAITS", (0.0,))
     with Server(("127.0.0.1", 0), Handler) as server:
         server.requests, server.release = [], threading.Event()
         server.both = threading.Barrier(2)
@@ -269,23 +269,23 @@ def test_what_calls_itself_packed_is_not_unpacked(server, use, monkeypatch, mann
 
 def test_when_all_mirrors_fail_they_are_asked_again_later_and_later(server, use, monkeypatch):
     waits = []
-    monkeypatch.setattr(fetch_module, "WAITS", (1.0, 4.0))
+    monkeypatch.setattr(fetch_module, "WAITS", (0.0, 1.0, 4.0))
     monkeypatch.setattr(fetch_module.time, "sleep", waits.append)
     use("500", "third")
     assert_complete(fetch("mnist"), server)
-    assert waits == [1.0, 4.0] * len(FILES)
+    assert waits == [0.0, 1.0, 4.0] * len(FILES)
     asked = [manner for manner, name in server.requests if name == FILES[0]]
     assert asked == ["500", "third"] * 3
 
 
 def test_it_gives_up_in_the_end_without_waiting_once_more(server, use, monkeypatch):
     waits = []
-    monkeypatch.setattr(fetch_module, "WAITS", (1.0, 4.0))
+    monkeypatch.setattr(fetch_module, "WAITS", (0.0, 1.0, 4.0))
     monkeypatch.setattr(fetch_module.time, "sleep", waits.append)
     use("500", "404")
     with pytest.raises(OSError, match=r"asked 3 time\(s\)"):
         fetch("mnist")
-    assert waits == [1.0, 4.0]
+    assert waits == [0.0, 1.0, 4.0]
     assert len(server.requests) == 6
 
 

@@ -46,7 +46,10 @@ def test_a_folder_that_is_used_or_was_there_stays(tmp_path):
     with made_folder(tmp_path / "a" / "b") as folder:
         (folder.parent / "c").touch()
     assert os.listdir(tmp_path / "a") == ["c"]
-    with pytest.raises(FileExistsError), made_folder(tmp_path / "a" / "c"):
+    refused = pytest.raises(OSError, match="c must be a folder that can be written to")
+    with refused, made_folder(tmp_path / "a" / "c"):
+        pass
+    with pytest.raises(OSError, match=r"must be a folder .*null byte"), made_folder("a\0b"):
         pass
     (tmp_path / "a" / "c").unlink()
     with pytest.raises(KeyError), made_folder(tmp_path / "a"):

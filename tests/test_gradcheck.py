@@ -736,7 +736,7 @@ TWO = {"W": np.ones((2, 3)), "b": np.ones(3)}
         (TWO, {**TWO, "b": np.ones(3, bool)}, TypeError, "bool"),
         (TWO, {**TWO, "b": np.array([None] * 3)}, TypeError, "object"),
         (TWO, lambda p: None, ValueError, "structure of x"),
-        (np.ones(3), None, TypeError, "gradient must hold real numbers, got dtype object"),
+        (np.ones(3), None, TypeError, "gradient must hold real numbers, got None"),
         (np.ones(3), 1.0, ValueError, r"shape of x, \(3,\); got \(\)"),
         (np.arange(3), np.ones(3), TypeError, "x must be floating point"),
     ],

@@ -9,7 +9,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fastgrad"
 
 FLOORS = [
-    {"_typing", "_version", "_files", "_jit", "_structures", "functions", "reference", "datasets"},
+    {
+        "_typing",
+        "_version",
+        "_files",
+        "_jit",
+        "_structures",
+        "_arrays",
+        "_labels",
+        "functions",
+        "reference",
+        "datasets",
+    },
     {"_formulas", "_parallel"},
     {"_evaluation"},
     {"_derivatives"},

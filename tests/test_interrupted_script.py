@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from test_train_script import SCRIPT, run
 
-from fastgrad.training.checkpoints import newest_first, read, write
+from fastgrad.training import newest_first, read
+from fastgrad.training.checkpoint_file import write
 
 OPTIONS = ["--iterations", 60, "--hidden-size", 8, "--seed", 0, "--output-dir", "out"]
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -99,6 +100,7 @@ import fastgrad
 def load(**options):
     os.kill(os.getpid(), signal.SIGTERM)
 fastgrad.load_mnist = load
+sys.path.insert(0, {str(SCRIPT.parent)!r})
 sys.argv = ["train.py", "--output-dir", "out"]
 runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
@@ -118,6 +120,7 @@ import fastgrad.reference
 def slow(*given, **options):
     os.kill(os.getpid(), signal.SIGINT)
 fastgrad.reference.numerical_gradient = slow
+sys.path.insert(0, {str(SCRIPT.parent)!r})
 sys.argv = ["train.py", *{[str(option) for option in OPTIONS]!r}]
 runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
@@ -153,7 +156,11 @@ def test_more_iterations_and_another_folder(finished, tmp_path, call):
     [
         (["--batch-size", 50], "batch_size must be what it was"),
         (["--learning-rate", 0.5], "learning_rate must be what it was"),
-        (["--hidden-size", 9], "the parameters must be those of"),
+        (["--hidden-size", 9], "--hidden-size must be what it was"),
+        (["--hidden-size", 7], "--hidden-size must be what it was"),
+        (["--dataset", "mnist"], "--dataset must be what it was when the run began: "),
+        (["--activation", "tanh"], "--activation must be what it was"),
+        (["--epochs", 0], "--epochs must be a whole number from 1, got 0"),
         (["--method", "full"], "method must be what it was"),
         (["--step", 1e-3], "h must be what it was"),
         (["--seed", 1], "seed must be what it was"),
@@ -177,7 +184,7 @@ def test_a_checkpoint_chooses_no_path(finished):
     config = read(finished).config
     assert set(config) == {
         *("iterations", "batch_size", "learning_rate", "method", "h", "eval_every"),
-        *("network", "activation", "dataset", "seed", "data", "every", "minutes"),
+        *("network", "hidden_size", "activation", "dataset", "seed", "data", "every", "minutes"),
     }
 
 
@@ -207,22 +214,28 @@ def names(folder):
 @pytest.mark.parametrize(
     ("params", "config", "words"),
     [
-        ({"b1": np.zeros(10**6)}, {}, "was not written by this program: no such network"),
-        ({"W1": np.zeros((1, 10**6))}, {}, "was not written by this program: no such network"),
-        ({"W1": np.zeros((784, 9))}, {}, "was not written by this program: no such network"),
-        ({f"W{k}": np.zeros((1, 10**6)) for k in (1, 2, 3)}, {}, "program: no such network"),
-        ({}, {"network": "conv"}, "was not written by this program: no such network"),
+        ({"b1": np.zeros(9)}, {}, "it holds no network of hidden_size"),
+        ({"W1": np.zeros((784, 9))}, {}, "the parameters must be those of"),
+        ({}, {"hidden_size": [10**6]}, "it holds no network of hidden_size"),
+        ({}, {"hidden_size": [1, 10**6, 10**6]}, "it holds no network of hidden_size"),
+        ({}, {"hidden_size": [-8]}, "hidden_size must be a whole number from 1, got -8"),
+        ({}, {"hidden_size": []}, "it holds no network of hidden_size"),
+        ({}, {"hidden_size": "8"}, "it holds no network of hidden_size"),
+        ({}, {"hidden_size": ["8"]}, "it holds no network of hidden_size"),
+        ({}, {"network": "conv"}, "it holds no network of hidden_size"),
         ({}, {"network": "magic"}, "--network must be two-layer, multi-layer or conv, got 'magic'"),
         ({}, {"activation": "tanh"}, "--network multi-layer"),
-        ({}, {"dataset": ["mnist"]}, "was not written by this program: dataset is ['mnist']"),
+        ({}, {"dataset": ["mnist"]}, "dataset must be one of"),
         ({}, {"dataset": "../../etc"}, "dataset must be"),
-        ({}, {"batch_size": "100"}, "was not written by this program: batch_size is '100'"),
+        ({}, {"batch_size": "100"}, "batch_size must be a whole number from 1, got '100'"),
+        ({}, {"learning_rate": "1"}, "learning_rate must be a number above 0, got '1'"),
+        ({}, {"output_dir": "/elsewhere"}, "output_dir must be what it was"),
         ({}, {"batch_size": 10**15}, "allocate"),
         ({}, {"method": "magic"}, "method must be one of"),
         ({}, {"seed": None}, ""),
-        ({}, {"every": "3"}, "was not written by this program: every is '3'"),
+        ({}, {"every": "3"}, "every must be a whole number from 1, got '3'"),
         ({}, {"every": 0}, "every must be a whole number from 1, got 0"),
-        ({}, {"minutes": None}, "was not written by this program: minutes is None"),
+        ({}, {"minutes": "5"}, "minutes must be a number above 0, got '5'"),
         ({}, {"minutes": -1.0}, "minutes must be finite and above 0"),
     ],
 )
@@ -252,7 +265,7 @@ def test_of_a_damaged_checkpoint_the_one_before_it_is_offered(finished, tmp_path
     os.truncate(newest, 5000)
     result = call(SCRIPT, "--resume", "out", folder=tmp_path)
     assert result.returncode == 2
-    (offered,) = re.findall(r"whole: resume (\S+) to go on after 50 iterations", result.stderr)
+    (offered,) = re.findall(r"the one before it, resume (\S+)", result.stderr)
     assert Path(offered) == older.relative_to(tmp_path)
     assert call(SCRIPT, "--resume", offered, folder=tmp_path).returncode == 0
     assert ends_alike(out, finished)
@@ -277,8 +290,7 @@ def test_the_library_s_generator_survives_a_kill(tmp_path):
 import os, signal, sys
 import numpy as np
 from fastgrad import TwoLayerNet, load_mnist
-from fastgrad.training.checkpoints import Checkpoints, newest_first, read
-from fastgrad.training import train
+from fastgrad.training import Checkpoints, newest_first, read, train
 rng = np.random.default_rng(5)
 net = TwoLayerNet(784, 4, 10, rng=rng)
 saved = read("out") if newest_first("out") else None

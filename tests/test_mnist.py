@@ -171,9 +171,10 @@ def test_a_missing_file_is_named(tmp_path, missing):
         assert word in str(caught.value)
 
 
-def test_a_missing_folder_is_named(tmp_path):
+@pytest.mark.parametrize("path", ["nowhere", "~nobody-here/nowhere", "a\0nowhere"])
+def test_a_missing_folder_is_named(path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
-        load_mnist(dataset="mnist", data_dir=tmp_path / "nowhere")
+        load_mnist(dataset="mnist", data_dir=path)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_a_folder_does_not_go_with_the_embedded_digits(tmp_path):
         load_mnist(data_dir=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["MNIST", "mnist_5k", "", None])
+@pytest.mark.parametrize("name", ["MNIST", "mnist_5k", "", None, b"mnist", np.array(["mnist"] * 2)])
 def test_an_unknown_set_is_answered_with_the_names(name):
     with pytest.raises(ValueError, match="'mnist-5k', 'mnist', 'fashion-mnist'") as caught:
         load_mnist(dataset=name)

@@ -767,6 +767,26 @@ def test_the_exit_waits_for_no_worker(tmp_path):
     assert run(tmp_path, code) == "end\n"
 
 
+def test_each_thread_of_a_worker_and_each_library_gets_the_callers_number(tmp_path):
+    # SciPy brings an OpenBLAS of its own.
+    pytest.importorskip("scipy")
+    code = """
+        import concurrent.futures, threadpoolctl
+        from fastgrad._parallel import blas
+
+        blas.threads()
+        import scipy.linalg
+
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            for number in 1, 2, 3:
+                wanted = dict.fromkeys(blas.threads(), number)
+                blas.set_threads(wanted)
+                other.submit(blas.set_threads, dict.fromkeys(wanted, number + 1)).result()
+                print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+    """
+    assert run(tmp_path, code) == "{2}\n{3}\n{4}\n"
+
+
 def test_a_python_function_in_a_worker_needs_no_numba():
     code = "import sys, fastgrad._derivatives.searches; print('numba' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -174,7 +174,7 @@ def test_a_step_that_is_none_names_its_coordinate(bad):
         ([[1e-4, 1e-4], 1e-4], ValueError, "h must be an array of numbers"),
         ([True, True], TypeError, "h must hold real numbers, got dtype bool"),
         (["1e-4", "1e-4"], TypeError, "h must hold real numbers"),
-        ({"a": 1e-4}, TypeError, "h must hold real numbers, got dtype object"),
+        ({"a": 1e-4}, ValueError, r"structure of x, one array; got x\['a'\]"),
         ([1e-4j, 1], TypeError, "h must hold real numbers, got dtype complex"),
     ],
 )

@@ -17,6 +17,7 @@ from tolerances import TRAJECTORY
 from fastgrad import load_mnist
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train.py"
+CHECK = SCRIPT.with_name("check_gradient.py")
 
 
 def run(*options, folder):
@@ -127,7 +128,7 @@ def test_epochs_and_their_evaluations(tmp_path, call):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workers", "0"], "workers must be a whole number other than 0"),
+        (["--workers", "0"], "workers must not be 0"),
         (["--method", "magic"], "choose from"),
         (["--iterations", "0"], "iterations must be"),
         (["--batch-size", "0"], "batch_size must be"),
@@ -141,12 +142,16 @@ def test_epochs_and_their_evaluations(tmp_path, call):
         (["--step", "0"], "h must be"),
         (["--step", "inf"], "h must be"),
         (["--eval-every", "sometimes"], "eval-every"),
+        (["--epochs", "0"], "--epochs must be a whole number from 1, got 0"),
+        (["--iterations", "1e3"], "invalid int value: '1e3'"),
+        (["--data-dir", "."], "data_dir goes with files"),
+        (["--resume", "nowhere"], "nowhere is no file that can be read"),
         (["--seed", "-1"], "eed must be"),
         (["--checkpoint-every", "0"], "every must be a whole number from 1"),
         (["--backend", "threads"], "unrecognized arguments: --backend"),
         (["--dataset", "cifar"], "cifar"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
-        (["--output-dir", "file"], "must be a folder that can be written to, got file"),
+        (["--output-dir", "file"], "file must be a folder that can be written to"),
         (["--output-dir", "/proc/fastgrad"], "must be a folder that can be written to"),
     ],
 )
@@ -159,6 +164,39 @@ def test_bad_options_end_with_one_line_before_training(options, words, tmp_path,
     assert "Traceback" not in result.stderr
     assert (tmp_path / "file").read_text() == "here already"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--hidden-size", 3],
+        ["--hidden-size", 4, 3],
+        pytest.param(["--network", "conv", "--hidden-size", 2], marks=pytest.mark.slow),
+    ],
+)
+def test_every_network_is_checked_and_drawn(options, tmp_path, call):
+    options = [*options, "--samples", 1, "--seed", 0, "--picture", tmp_path / "a.png"]
+    result = call(CHECK, *options, folder=tmp_path)
+    assert result.stdout.splitlines()[0].endswith(": passed"), result.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--samples", 0], "--samples must be a whole number from 1 to 4000, got 0"),
+        (["--samples", 4001], "--samples must be a whole number from 1 to 4000, got 4001"),
+        (["--picture", "."], "--picture must be a file in a folder that exists, got ."),
+        (["--picture", "nowhere/a.png"], "--picture must be a file in a folder that exists"),
+        (["--step", 0], "h must be"),
+        (["--workers", 0], "workers must not be 0"),
+    ],
+)
+def test_a_check_with_bad_options_says_so_first(options, words, tmp_path, call):
+    result = call(CHECK, *options, folder=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr.splitlines()[-1]
+    assert (result.stdout, os.listdir(tmp_path)) == ("", [])
 
 
 @pytest.mark.parametrize("script", ["train.py", "check_gradient.py"])

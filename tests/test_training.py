@@ -1,6 +1,7 @@
 import copy
 import csv
 import doctest
+from decimal import Decimal
 from types import SimpleNamespace
 
 import book
@@ -110,24 +111,36 @@ def unchanged(net, folder, *given, words, **options):
         ({"iterations": None}, "iterations must be a whole number from 1, got None"),
         ({"batch_size": 2.5}, "batch_size must be a whole number from 1, got 2.5"),
         ({"batch_size": True}, "batch_size must be a whole number from 1, got True"),
+        ({"batch_size": "all"}, "batch_size must be a whole number from 1, got 'all'"),
         ({"eval_every": 0}, "eval_every must be a whole number from 1"),
+        ({"eval_every": "epoch"}, "eval_every must be a whole number from 1, got 'epoch'"),
         ({"learning_rate": -1.0}, "learning_rate must be finite and above 0"),
         ({"learning_rate": np.nan}, "learning_rate must be finite and above 0"),
         ({"learning_rate": 10**400}, "learning_rate must be finite and above 0"),
         ({"learning_rate": None}, "learning_rate must be a number above 0, got None"),
         ({"learning_rate": "1"}, "learning_rate must be a number above 0, got '1'"),
+        ({"learning_rate": True}, "learning_rate must be a number above 0, got True"),
+        ({"learning_rate": Decimal("0.1")}, "learning_rate must be a number above 0, got Decimal"),
         ({"learning_rate": 1j}, "learning_rate must be a number above 0, got 1j"),
         ({"learning_rate": np.ones(3)}, "learning_rate must be a number .* array of float64"),
         ({"method": "magic"}, "method must be one of incremental, full, naive, backprop"),
         ({"method": None}, "method must be one of .*, got None"),
-        ({"workers": 0}, "workers must be a whole number other than 0 .*, got 0"),
-        ({"workers": 1.5}, "workers must be a whole number other than 0 .*, got 1.5"),
+        ({"method": ["full"]}, r"method must be one of .*, got \['full'\]"),
+        ({"method": np.ones(3)}, "method must be one of .*, got an array of float64"),
+        ({"workers": 0}, "workers must not be 0 .*, got 0"),
+        ({"workers": 1.5}, "workers must be a whole number or None, got 1.5"),
+        ({"workers": "2"}, "workers must be a whole number or None, got '2'"),
+        ({"workers": 1.5, "method": "backprop"}, "workers must be a whole number or None"),
+        ({"h": np.ones(2)}, "h must be a number above 0, got an array of float64"),
         ({"h": 0.0}, "h must be finite and above 0"),
         ({"h": "auto"}, "h must be a number above 0, got 'auto'"),
         ({"h": 1e-30}, "h"),  # lost beside the parameters
         ({"rng": 0}, r"rng must be a Generator or None, got 0.*default_rng\(seed\)"),
+        ({"rng": np.random}, "rng must be a Generator or None, got <module"),
+        ({"rng": np.random.PCG64(1)}, r"rng must be a Generator or None, .*default_rng\(seed\)"),
         ({"rng": np.random.RandomState(0)}, "rng must be a Generator"),
         ({"resume": "dir"}, r"resume must be a Checkpoint or None, got 'dir': .*read\(folder\)"),
+        ({"resume": {}}, "resume must be a Checkpoint or None, got {}"),
         ({"checkpoints": "dir"}, r"checkpoints must be .*, got 'dir': pass Checkpoints\(folder"),
         ({"stop": True}, "stop must be a Callable or None, got True"),
         ({"on_evaluation": "print"}, "on_evaluation must be a Callable or None, got 'print'"),
@@ -164,6 +177,15 @@ def bad_data():
     yield (good, ([*rows, [1.0]], [*t, 1])), "x_test must be one array, got rows of different"
     yield (good, (x[0], t)), r"x_test must hold at least one sample, one a row.*\(6,\)"
     yield (good, (x, None)), "t_test must hold real numbers"
+    yield {"train": good, "test": good}, pairs
+    yield (good, (np.ma.masked_greater(x, 0), t)), "x_test must have no masked entries"
+    yield (good, (x, np.ma.masked_equal(t, 1))), "t_test must have no masked entries"
+    yield (good, (x.astype("M8[s]"), t)), "x_test must hold real numbers, got an array of datetime"
+    yield (good, (3.0, t)), "x_test must hold at least one sample, one a row"
+    yield (good, (x, t[:, None])), r"t_test does not fit.*got shape \(9, 1\)"
+    yield (good, (x, t > 0)), "t_test does not fit.*integer class numbers, got dtype bool"
+    yield (good, (x, [[0], [1, 2]] * 4)), "t_test must be one array, got rows of different lengths"
+    yield (good, (x, {0, 1, 2})), "t_test must hold real numbers, got an array of object"
 
 
 @pytest.mark.parametrize(("wrong", "words"), list(bad_data()))
@@ -185,6 +207,7 @@ def test_bad_data_changes_nothing(wrong, words, method, tmp_path):
         ),
         ({"b1": np.full(4, np.nan)}, r"net.params\['b1'\] must be finite"),
         ({"b1": np.broadcast_to(0.0, 4)}, r"net.params\['b1'\] is read-only"),
+        ({"W2": np.zeros((3, 4))}, r"net cannot predict x_train\[:1\]: .*'W2': \(3, 4\)"),
         ({"more": np.zeros(4)}, "the gradient must have the shapes of net.params"),
     ],
 )
@@ -196,11 +219,11 @@ def test_bad_parameters_change_nothing(data, change, words, method, tmp_path):
     unchanged(net, tmp_path, data, words=words, method=method, checkpoints=place)
 
 
-def test_a_bias_with_two_axes_is_refused(data, tmp_path):
+@pytest.mark.parametrize("method", ["incremental", "backprop"])
+def test_a_bias_with_two_axes_is_refused(data, method, tmp_path):
     net = TwoLayerNet(6, 4, 3)
     net.params["b1"] = np.zeros((1, 4))
-    words = r"b1.*\(1, 4\)"
-    unchanged(net, tmp_path, data, words=words, method="backprop")
+    unchanged(net, tmp_path, data, words=r"b1.*\(1, 4\)", method=method)
 
 
 @pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])

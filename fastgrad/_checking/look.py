@@ -52,7 +52,10 @@ class Problem:
     ) -> None:  # fmt: skip
         self.f, self.parameters, self.name = f, parameters, name
         self.numerical, self.h, self.stencil = numerical, h, stencil
-        self.steps, self.bounds = parameters.spread(h, "h"), read_bounds(parameters, bounds)
+        self.steps, self.bounds = (
+            parameters.spread(h, "h"),
+            read_bounds(parameters, bounds, may_fix=False),
+        )
         self.rtol, self.atol = tolerances
         # What errors of f are multiplied by, over h; near bounds by one-sided formulas.
         formulas = stencil, *(stencil.sided if self.bounds else ())

@@ -22,7 +22,7 @@ def directional_derivative(
     *,
     args: tuple[Any, ...] = (),
     stencil: str | Stencil = "central",
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     full_output: bool = False,
 ) -> Any:
@@ -101,11 +101,11 @@ def directional_derivative(
     return request.answer(found.rows[0].reshape(found.shape)[()], found)
 
 
-def read_direction(parameters: Parameters, v: Any) -> Array:
-    """Return `v`, which must be like x, as one long vector; both must be finite."""
+def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Array:
+    """Return `v` as one long vector, 0 along fixed coordinates; it and x must be finite."""
     along = parameters.vector_of(v, "v")
     parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
-    return along
+    return along if bounds is None else np.where(bounds.fixed, 0.0, along)
 
 
 def longest(parameters: Parameters, along: Array, default: Default, eps: float = 0.0) -> float:

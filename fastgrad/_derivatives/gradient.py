@@ -26,7 +26,7 @@ def numerical_gradient(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     errors: Literal["raise", "nan"] = "raise",
     progress: bool = False,
@@ -41,9 +41,10 @@ def numerical_gradient(
         may keep and change. It may also read x from its closure, as in *Deep Learning from
         Scratch*: that is found out, and x is moved in place, one coordinate at a time, and put
         back. A function compiled by ``numba.njit`` is driven from a compiled loop.
-    x : ndarray of float, number, or dict, list or tuple of arrays
+    x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
         Where. Any shape, memory order and structure. It holds the same bits after the call as
-        before: after success, an exception in f, Ctrl-C, or the loss of a worker.
+        before: after success, an exception in f, Ctrl-C, or the loss of a worker. f gets its like,
+        a Series or a DataFrame with the labels of x where that is one, unless it is `batched`.
     h : float, "auto", "quick", or array or structure like x, optional
         The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
         a structure of numbers or arrays where x is one. By default the book's 1e-4 while
@@ -74,10 +75,13 @@ def numerical_gradient(
     batched : bool, default False
         `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns k
         numbers. A batch takes at most 64 MiB.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
-        evaluated: near a bound a one-sided formula of the same order is used, with a smaller step
-        where not even that fits.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        ``(lower, upper)``, each a number or like x; or ``[(lo, hi), ...]``, a pair for each
+        coordinate in the order of ``x.ravel()``. Infinity and None stand for no bound. Nothing
+        outside is evaluated: near a bound a one-sided formula of the same order is used, with a
+        smaller step where not even that fits. A coordinate whose bounds are equal is fixed. It is
+        no variable then, as in ``scipy.optimize.minimize``: the derivative by it is 0, and costs
+        nothing.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it. "keep" also takes an x that
         holds NaN.
@@ -92,7 +96,7 @@ def numerical_gradient(
     Returns
     -------
     ndarray, or dict, list or tuple of ndarray
-        Of the structure, the shapes and the dtypes of x.
+        Of the structure, the shapes, the dtypes and the labels of x.
 
     Raises
     ------
@@ -182,14 +186,15 @@ def grad(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
-    nonfinite: Literal["raise", "keep"] = "raise",
+    bounds: Any = None,
+    nonfinite: Literal["raise", "keep"] = "keep",
     errors: Literal["raise", "nan"] = "raise",
     progress: bool = False,
 ) -> Callable[..., Any]:
     """Return the function ``g(x, *args)`` that is the numerical gradient of ``f(x, *args)``.
 
-    Takes the options of `numerical_gradient`.
+    Takes the options of `numerical_gradient`. Where f is not finite the gradient is not, either,
+    unless `nonfinite` is "raise": optimizers try such points, and turn back.
 
     Examples
     --------

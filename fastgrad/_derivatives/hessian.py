@@ -24,7 +24,7 @@ def hessian(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     progress: bool = False,
     full_output: bool = False,
@@ -58,7 +58,8 @@ def hessian(
     Returns
     -------
     ndarray, shape x.shape + x.shape
-        With the dtype of x. Symmetric to the bit: each pair of coordinates is evaluated once.
+        With the dtype of x, of a Series as a DataFrame with its labels. Symmetric to the bit: each
+        pair of coordinates is evaluated once.
 
     Raises
     ------

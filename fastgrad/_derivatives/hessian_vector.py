@@ -34,7 +34,7 @@ def hessian_vector_product(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     full_output: bool = False,
 ) -> Any:
@@ -76,7 +76,7 @@ def hessian_vector_product(
     Returns
     -------
     ndarray, or dict, list or tuple of ndarray
-        Of the structure, the shapes and the dtypes of x.
+        Of the structure, the shapes, the dtypes and the labels of x.
 
     Raises
     ------
@@ -142,7 +142,8 @@ def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | 
 
     def of_x(x: Any, *args: Any) -> Array:
         parts = parameters.matching(gradient(x, *args), "gradient")
-        return np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
+        vector = np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
+        return vector if bounds is None else np.where(bounds.fixed, 0.0, vector)
 
     step = longest(parameters, along, first_steps) if h is None else h
     direction = Direction(parameters, along, formula, step, request.bounds)

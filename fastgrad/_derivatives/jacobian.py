@@ -26,7 +26,7 @@ def jacobian(
     workers: int | None = None,
     backend: str | None = None,
     batched: bool = False,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: Any = None,
     nonfinite: Literal["raise", "keep"] = "raise",
     errors: Literal["raise", "nan"] = "raise",
     progress: bool = False,
@@ -56,10 +56,11 @@ def jacobian(
 
     Returns
     -------
-    ndarray, or dict, list or tuple of ndarray
+    ndarray, DataFrame, or dict, list or tuple of them
         Of shape ``f.shape + x.shape``, where x is a structure one such array for each of its
         arrays, with the dtype of x. The derivatives by one coordinate lie side by side in memory:
-        the array of a 1-D f and x is in Fortran order.
+        the array of a 1-D f and x is in Fortran order. For a 1-D f and a Series x
+        it is a DataFrame, whose columns have the labels of x.
     csr_array or csr_matrix, shape (f.size, x.size)
         With `sparsity`, a matrix where that is one; f and x are flattened in C order.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._arrays import as_numbers
 from fastgrad._derivatives.gradient import numerical_gradient
 from fastgrad._evaluation.values import number
 from fastgrad._formulas.stencils import STENCILS, Stencil, named
@@ -156,7 +157,7 @@ def step_sweep(
 
 
 def _checked(steps: Any, exact: Any) -> Floats:
-    given = np.asarray(steps)
+    given = as_numbers(steps, "steps")
     if given.ndim != 1 or given.dtype.kind not in "iuf":
         raise TypeError(f"steps must be a list or 1-D array of numbers, got {steps!r}")
     ascending: Floats = np.unique(given.astype(float))
@@ -189,11 +190,18 @@ def _place(coordinate: int | tuple[int, ...], parameters: Parameters) -> int:
 def _along(
     f: Callable[..., Any], parameters: Parameters, k: int
 ) -> tuple[Callable[..., Any], Parameters]:
-    """Return `f` as a function of coordinate `k` alone, which moves in place, and where it is."""
+    """Return `f` as a function of coordinate `k` alone, and where it is.
+
+    It moves in place if it can, for an f that reads x from outside.
+    """
     ((leaf, (i, *_), _),) = parameters.split(range(k, k + 1))
     array = parameters.leaves[leaf]
 
     def along(t: Array, *args: Any) -> Any:
+        if not parameters.movable[leaf]:
+            point = parameters.vector()
+            point[k] = t
+            return f(parameters.build(point), *args)
         saved = array.flat[i]
         array.flat[i] = t
         try:

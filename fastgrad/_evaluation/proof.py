@@ -133,7 +133,7 @@ def _slots(x: Any) -> Iterator[tuple[Any, Any] | None]:
         if is_structure(item) or isinstance(item, list):
             yield from _slots(item)
         else:
-            fixed = isinstance(item, np.ndarray) or isinstance(x, tuple)
+            fixed = not isinstance(item, numbers.Real) or isinstance(x, tuple)
             yield None if fixed else (x, key)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._arrays import beyond_int64
 from fastgrad._formulas.points import Points
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
@@ -108,8 +109,14 @@ def numbers(value: Any, kinds: str = REAL, wanted: str = "an array of {} numbers
 
 def as_array(value: Any) -> Array:
     """Return what f returned as an array; of objects where NumPy makes no other of it."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            "f must return plain numbers, got a masked array; return its .filled(np.nan), or what "
+            "is not masked, .compressed()"
+        )
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+        return array.astype(float) if beyond_int64(array) else array
     except (ValueError, OverflowError):  # lists of different lengths, say
         return np.array(None)
 

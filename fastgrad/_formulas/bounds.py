@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
+import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgrad._arrays import as_numbers
 from fastgrad._formulas.stencils import Stencil
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats, Integers
@@ -18,9 +21,30 @@ class Bounds(NamedTuple):
     lower: Floats
     upper: Floats
 
+    @property
+    def fixed(self) -> Array:
+        """Which coordinates cannot move: they are no variables, and derivatives by them are 0."""
+        fixed: Array = self.lower == self.upper
+        return fixed
+
     def part(self, block: range) -> Bounds:
         """Return the bounds of some coordinates."""
         return Bounds(self.lower[block.start : block.stop], self.upper[block.start : block.stop])
+
+
+class _Fixed(Stencil):
+    """The formula of a fixed coordinate: it looks nowhere, and its sum of nothing is 0."""
+
+    def __post_init__(self) -> None:
+        """Check nothing: this is no formula for a derivative."""
+
+    @property
+    def first(self) -> Stencil:
+        """Itself, where second derivatives ask for the formula of the first."""
+        return self
+
+
+FIXED = _Fixed((), (), 1)
 
 
 def inwards(parameters: Parameters, bounds: Bounds) -> Bounds:
@@ -38,24 +62,96 @@ def inwards(parameters: Parameters, bounds: Bounds) -> Bounds:
     return Bounds(*sides)
 
 
-def read_bounds(parameters: Parameters, bounds: tuple[object, object] | None) -> Bounds | None:
-    """Return the caller's bounds, checked: every coordinate must lie within its own."""
+def read_bounds(parameters: Parameters, bounds: Any, *, may_fix: bool = True) -> Bounds | None:
+    """Return the caller's bounds, checked: every coordinate must lie within its own.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        x.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds
+        As for `fastgrad.numerical_gradient`.
+    may_fix : bool
+        Whether both bounds of a coordinate may be the same.
+    """
     if bounds is None:
         return None
-    try:
-        lower, upper = bounds
-    except (TypeError, ValueError):
-        raise ValueError(f"bounds must be a pair (lower, upper), got {bounds!r}") from None
-    found = Bounds(parameters.spread(lower, "bounds"), parameters.spread(upper, "bounds"))
     x = parameters.vector()
-    inside = (x >= found.lower) & (x <= found.upper)
-    if not inside.all() and np.isfinite(x).all():
-        k = int(inside.argmin())
+    readings = [_spread(parameters, *sides) for sides in _readings(parameters, bounds)]
+    holding = [found for found in readings if _inside(x, found).all()] or readings[:1]
+    if len(holding) > 1:
         raise ValueError(
-            f"{parameters.name(k)} must lie within its bounds, got {x[k]}; they are "
-            f"{found.lower[k]} and {found.upper[k]}"
+            f"bounds={bounds!r} may be (lower, upper) or a pair for each coordinate; pass a list "
+            "of tuples [(lo, hi), ...], or two arrays (lower, upper)"
         )
+    (found,) = holding
+    ordered, inside = found.lower <= found.upper, _inside(x, found)
+    for right, message in (
+        (ordered, "bounds must be numbers with lower <= upper, got {1} and {2} for {0}"),
+        (inside | ~np.isfinite(x), "{0} must lie within its bounds, got {3}; they are {1} and {2}"),
+        (~found.fixed | may_fix, "bounds must leave {0} room, got {1} for both"),
+    ):
+        if not right.all():
+            k = int(right.argmin())
+            told = parameters.name(k), found.lower[k], found.upper[k], x[k]
+            raise ValueError(message.format(*told))
     return found
+
+
+def _inside(x: Array, bounds: Bounds) -> Array:
+    """Tell which coordinates are within their bounds."""
+    inside: Array = (x >= bounds.lower) & (x <= bounds.upper)
+    return inside
+
+
+def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, Any]]:
+    """Return what `bounds` may mean, as (lower, upper): two things where it is 2 x 2 numbers."""
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):  # scipy.optimize.Bounds
+        lower, upper = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
+        return [
+            (lower if lower.size > 1 else lower.item(), upper if upper.size > 1 else upper.item())
+        ]
+    given = bounds.tolist() if isinstance(bounds, np.ndarray) else bounds
+    pairs = isinstance(given, tuple | list) and all(_is_pair(pair) for pair in given)
+    if pairs and len(given) == parameters.size:
+        low = as_numbers([-np.inf if lo is None else lo for lo, _ in given], "bounds")
+        high = as_numbers([np.inf if hi is None else hi for _, hi in given], "bounds")
+        each = low.astype(float), high.astype(float)
+        if len(given) != 2 or any(None in pair for pair in given) or given[0][1] == given[1][0]:
+            return [each]
+        # A list of tuples is scipy's pairs, and a tuple of lists is (lower, upper).
+        kinds = type(given), *map(type, given)
+        if kinds == (list, tuple, tuple):
+            return [each]
+        return [(given[0], given[1]), each] if len(set(kinds)) == 1 else [(given[0], given[1])]
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ValueError(
+            "bounds must be a pair (lower, upper), a list of pairs [(lo, hi), ...] with one for "
+            "each coordinate of x, or scipy.optimize.Bounds; got "
+            f"{reprlib.repr(bounds)} for x of {parameters.size}"
+        )
+    below, above = given
+    return [(-np.inf if below is None else below, np.inf if above is None else above)]
+
+
+def _is_pair(pair: Any) -> bool:
+    """Tell whether this is two numbers; None stands for one that is missing."""
+    return (
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(side is None or isinstance(side, numbers.Real) for side in pair)
+    )
+
+
+def _spread(parameters: Parameters, *sides: Any) -> Bounds:
+    """Return the lower and the upper bound of each coordinate; a long vector has them already."""
+    lower, upper = (
+        side.astype(float)
+        if type(side) is np.ndarray and side.shape == (parameters.size,) and side.dtype.kind in "if"
+        else parameters.spread(side, "bounds")
+        for side in sides
+    )
+    return Bounds(lower, upper)
 
 
 def fit(
@@ -72,7 +168,7 @@ def fit(
     Parameters
     ----------
     formulas : tuple of Stencil
-        The first that fits is taken.
+        The first that fits is taken. The last is `FIXED`.
     between : tuple of two ndarray
         The lowest and the highest x that the formula starts from.
     h, which : ndarray
@@ -84,19 +180,21 @@ def fit(
         Rounds coordinates to their own dtypes.
     """
     lowest, highest = between
-    free = np.zeros(len(h), bool)
-    for k, formula in enumerate(formulas):
+    done = bounds.fixed
+    which[done] = len(formulas) - 1
+    moving = formulas[:-1]
+    for k, formula in enumerate(moving):
         up, down = max(formula.offsets), min(formula.offsets)
-        fits = ~free & (rounded(highest + rounded(up * h)) <= bounds.upper)
+        fits = ~done & (rounded(highest + rounded(up * h)) <= bounds.upper)
         fits &= rounded(lowest + rounded(down * h)) >= bounds.lower
         which[fits] = k
-        free |= fits
-    tight = np.flatnonzero(~free)
+        done |= fits
+    tight = np.flatnonzero(~done)
     if not len(tight):
         return
     # No formula fits: take the one that keeps the largest part of the step.
     below, above = (lowest - bounds.lower)[tight], (bounds.upper - highest)[tight]
-    room = np.stack([_room(below, above, formula) for formula in formulas])
+    room = np.stack([_room(below, above, formula) for formula in moving])
     which[tight] = room.argmax(axis=0)
     # Rounding of x + h must not carry it across the bound.
     slack = (4 * eps * np.maximum(np.abs(lowest), np.abs(highest)).astype(float))[tight]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastgrad._arrays import as_numbers
 from fastgrad._typing import Array, Integers
 
 
@@ -92,7 +93,7 @@ def pattern(sparsity: Any, columns: int) -> Pattern:
 
 
 def _boolean(sparsity: Any) -> Array:
-    array = np.asarray(sparsity)
+    array = as_numbers(sparsity, "sparsity")
     if array.dtype != bool:
         raise TypeError(
             "sparsity must be a scipy.sparse array or matrix, or a boolean array; got "

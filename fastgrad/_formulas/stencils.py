@@ -110,7 +110,8 @@ def tables(formulas: tuple[Stencil, ...]) -> Table:
     counts = np.array([len(formula.moves) for formula in formulas])
     offsets, weights = np.zeros((2, len(formulas), counts.max()))
     for k, formula in enumerate(formulas):
-        offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
+        if formula.moves:
+            offsets[k, : counts[k]], weights[k, : counts[k]] = zip(*formula.moves, strict=True)
     return counts, offsets, weights, np.array([formula.center for formula in formulas])
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgrad._formulas.bounds import Bounds, fit
+from fastgrad._formulas.bounds import FIXED, Bounds, fit
 from fastgrad._formulas.stencils import Stencil, tables
 from fastgrad._formulas.step_sizes import BOOK_STEP, StepSizes
 from fastgrad._structures import Parameters
@@ -67,7 +67,7 @@ class Steps:
     x : ndarray
         A copy of x as one long vector.
     formulas : tuple of Stencil
-        `stencil`, and with bounds the two one-sided formulas of its order.
+        `stencil`, and with bounds the two one-sided formulas of its order, and `FIXED`.
     counts, weights, centers : ndarray
         How many evaluations each formula needs, their weights in one row, padded with zeros, and
         the weight of f(x) itself.
@@ -91,7 +91,7 @@ class Steps:
         self.parameters, self.sizes, self.bounds = parameters, sizes, bounds
         self.x = parameters.vector()
         self._between, self._keep_nan = between, keep_nan
-        self.formulas = (stencil, *stencil.sided) if bounds else (stencil,)
+        self.formulas = (stencil, *stencil.sided, FIXED) if bounds else (stencil,)
         self.counts, self._offsets, self.weights, self.centers = tables(self.formulas)
         self._whole: Plan | None = None
         for block in blocks(parameters.size):
@@ -145,7 +145,7 @@ class Steps:
     def _check(self, block: range, plan: Plan) -> None:
         """Name the first coordinate that is not finite, or that its step does not move."""
         x, h = self.x[block.start : block.stop], plan.h
-        moved = plan.value[:, 0] != x
+        moved = (plan.value[:, 0] != x) | (self.counts[plan.which] == 0)
         # Of a sum that is finite all terms are; it may overflow, and then each is looked at.
         with np.errstate(all="ignore"):
             if moved.all() and np.isfinite(plan.value.sum()) and h.min(initial=1.0) > 0:
@@ -192,7 +192,7 @@ class Steps:
         parts = [self.x[:0]]
         for block in blocks(len(self.x)):
             plan, row = self.plan(block), np.arange(len(block))
-            parts.append(plan.value[row, row % np.minimum(2, self.counts[plan.which])])
+            parts.append(plan.value[row, row % self.counts[plan.which].clip(1, 2)])
         return np.concatenate(parts)
 
     def used(self) -> Any:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import sys
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
 
-@functools.cache
 def _controller() -> Any:
-    # Looking for the libraries takes a millisecond: once a process.
+    return _found(len(sys.modules))
+
+
+@functools.lru_cache(maxsize=1)
+def _found(modules: int) -> Any:
+    # Looking for the libraries takes a millisecond: again only after an import, of SciPy say.
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -33,4 +39,7 @@ def threads() -> dict[str, int]:
 def set_threads(wanted: dict[str, int]) -> None:
     """Give the libraries of this process, a worker, so many threads from now on."""
     if threads() != wanted:
-        _controller().limit(limits=wanted)
+        # threadpoolctl lets one thread of a process set the number until it ends: this one does.
+        setter = threading.Thread(target=_controller().limit, kwargs={"limits": wanted})
+        setter.start()
+        setter.join()

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
@@ -45,9 +46,12 @@ class Pool:
         Whether they are threads of this process.
     survives : bool
         Whether the loss of a worker costs the others nothing.
+    retries : int
+        How often to hand out a task again whose worker was lost.
     """
 
     shares_memory = survives = False
+    retries = 2
     lost: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
 
     def __init__(self, executor: Executor) -> None:
@@ -155,7 +159,7 @@ def _threads(workers: int) -> Pool:
 class Dask(Pool):
     """The workers of the Dask cluster whose client is active."""
 
-    survives = True
+    survives, retries = True, 0  # Dask has tried again itself.
 
     def __init__(self) -> None:
         import distributed
@@ -164,9 +168,19 @@ class Dask(Pool):
         configured = get_active_backend()[0]
         self.client = getattr(configured, "client", None) or distributed.get_client()
         self._address = self.client.scheduler.address
-        super().__init__(self.client.get_executor(pure=False))
+        self._handed_out: weakref.WeakSet[Any] = weakref.WeakSet()
         self.warm = True
         self.lost = (*self.lost, distributed.KilledWorker)
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a worker make a call."""
+        # Dask's own executor never ends a future whose task Dask has cancelled.
+        future: Future[Any] = Future()
+        remote = self.client.submit(call, *arguments, pure=False)
+        self._handed_out.add(remote)
+        future.add_done_callback(lambda future: remote.cancel() if future.cancelled() else None)
+        self.client.loop.add_callback(_pass_on, remote, future)
+        return future
 
     def next_done(self, done: Done) -> Any:
         """Wait for the next call to be done, or for the scheduler to be lost."""
@@ -182,7 +196,19 @@ class Dask(Pool):
 
     def abandon(self) -> None:
         """Cancel what has been handed out."""
-        self.executor.shutdown(wait=False)
+        self.client.cancel(list(self._handed_out))
+
+
+async def _pass_on(remote: Any, future: Future[Any]) -> None:
+    try:
+        result, error = await remote.result(), None
+    except BaseException as raised:
+        result, error = None, raised
+    if future.set_running_or_notify_cancel():
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
 
 class Joblib(Pool):

@@ -303,15 +303,15 @@ class Schedule:
             self._hand_out()
 
     def _hand_out_again(self, task: Any, lost: int, cause: BaseException) -> None:
-        """Give the tasks of workers that were killed to others, twice at most."""
+        """Give the tasks of workers that were killed to others, as often as the pool allows."""
         assert self._pool is not None
         _logger.warning("workers were lost: %r", cause)
-        tasks = [(task, lost)]
+        tasks, retries = [(task, lost)], self._pool.retries
         if not self._pool.survives:
             tasks += [(other, tries + 1) for other, tries in self._pending.values()]
             self._pending.clear()  # Not cancelled: a pool that breaks stumbles over such futures.
             self._pool.abandon()
-        if lost > 2:
+        if lost > retries:
             raise RuntimeError(
                 f"workers were killed again and again, {len(tasks)} tasks are missing: out of "
                 "memory, or does f end its process? Pass fewer workers, or workers=1 to see the "

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
-from fastgrad._parallel.team import choose
+from fastgrad._parallel import payload, pools, team
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
 
 
-class _Here(threading.local):
-    working = False
-
-
-_here = _Here()
-_pools: dict[int, ThreadPoolExecutor] = {}  # By their number of threads, kept between calls.
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)  # A forked child has none of the threads.
-
-
 def count(workers: int | None) -> int:
-    """Return the number of threads that a caller asks for; see `fastgrad._parallel.team.choose`.
+    """Return the number of threads that a caller asks for; see `team.choose`.
 
     Examples
     --------
     >>> count(None), count(3)
     (1, 3)
     """
-    return choose(workers, None).workers
+    return team.choose(workers, None).workers
 
 
 def partition(items: range, blocks: int) -> list[range]:
@@ -58,8 +44,7 @@ def partition(items: range, blocks: int) -> list[range]:
 def run(call: Callable[[Block], Result], blocks: Iterable[Block], workers: int) -> list[Result]:
     """Return ``[call(block) for block in blocks]``, computed on that many threads.
 
-    The caller's thread is one of them. After an error no further block is begun, and `run` raises
-    it when the blocks that were begun are done. Calls within calls are made one after the other.
+    After an error the blocks that wait are cancelled. Calls within calls are made in turn.
 
     Examples
     --------
@@ -67,36 +52,8 @@ def run(call: Callable[[Block], Result], blocks: Iterable[Block], workers: int) 
     [3, 7]
     """
     blocks = list(blocks)
-    helpers = min(workers, len(blocks)) - 1
-    if helpers < 1 or _here.working:
+    workers = min(workers, len(blocks))
+    if workers < 2 or payload.working():
         return [call(block) for block in blocks]
-    results: dict[int, Result] = {}
-    left = deque(enumerate(blocks))
-
-    def work() -> None:
-        _here.working = True
-        try:
-            while (item := _next(left)) is not None:
-                results[item[0]] = call(item[1])
-        finally:
-            left.clear()
-            _here.working = False
-
-    if helpers not in _pools:
-        _pools[helpers] = ThreadPoolExecutor(helpers)
-    futures = [_pools[helpers].submit(work) for _ in range(helpers)]
-    try:
-        work()
-    finally:
-        wait(futures)
-    for future in futures:
-        future.result()
-    return [results[k] for k in range(len(blocks))]
-
-
-def _next(items: deque[Block]) -> Block | None:
-    """Return the first of the items that are left."""
-    try:
-        return items.popleft()
-    except IndexError:
-        return None
+    executor = pools.open_pool("threads", workers, "threads").executor
+    return list(executor.map(partial(payload.call, "", call), blocks))

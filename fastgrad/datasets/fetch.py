@@ -7,9 +7,7 @@ import sys
 import threading
 import time
 from concurrent import futures
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -63,28 +61,16 @@ TIMEOUT = (10.0, 30.0)
 # that drips, its headers or itself, keep its caller for ever.
 MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 3600.0
-# Seconds to wait when all mirrors have failed, before each of them is tried again.
-WAITS = (1.0, 4.0)
+# Seconds to wait before all mirrors are asked, and asked again when all have failed.
+WAITS = (0.0, 1.0, 4.0)
 _CHUNK = 2**16
 
 
 def fetch(dataset: str) -> list[Path]:
-    """Return the files of a data set; download what the cache does not hold.
+    """Return where each of `FILES` of a data set lies; download what the cache does not hold.
 
-    Parameters
-    ----------
-    dataset : {'mnist', 'fashion-mnist'}
-        The data set.
-
-    Returns
-    -------
-    list of Path
-        Where each of `FILES` lies, in that order. Its SHA-256 has been checked, in this call.
-
-    Raises
-    ------
-    OSError
-        If no mirror sends the right file, or the cache folder cannot be written.
+    Their SHA-256 are checked in this call. It raises OSError if no mirror sends the right file, or
+    the cache folder cannot be written.
     """
     source, folder = SOURCES[dataset], cache_dir() / dataset
     return [
@@ -95,40 +81,35 @@ def fetch(dataset: str) -> list[Path]:
 
 def cache_dir() -> Path:
     """Return the folder of all data sets: ``$FASTGRAD_DATA_DIR``, or one in the user's cache."""
-    return Path(os.environ.get(CACHE_VARIABLE) or _pooch().os_cache("fastgrad")).expanduser()
+    import pooch  # Not at the top: whoever trains on the embedded digits does not wait for it.
 
-
-def _pooch() -> ModuleType:
-    # Not at the top: whoever trains on the embedded digits does not wait for pooch. And by name,
-    # because its type hints are unfinished (it has no py.typed), and mypy would go by them.
-    return import_module("pooch")
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("fastgrad")).expanduser()
 
 
 def _fetch_file(name: str, sha256: str, mirrors: tuple[str, ...], folder: Path) -> Path:
+    import pooch
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
 
-    for wait in (*WAITS, None):
-        failures = []
+    for wait in WAITS:
+        time.sleep(wait)
+        failures = ""
         for mirror in mirrors:
-            url = mirror + name
             try:
                 # It writes beside the target, and moves the file only when the hash is right.
-                return Path(_pooch().retrieve(url, sha256, name, folder, downloader=_download))
+                found = pooch.retrieve(mirror + name, sha256, name, folder, downloader=_download)
+                return Path(found)
             except (RequestException, HTTPError, ValueError) as error:
-                failures.append(f"  {url}: {error}")
+                failures += f"\n  {mirror}{name}: {error}"
             except OSError as error:
                 raise OSError(
                     f"cannot keep {name} in the cache folder {folder}: {error}; set "
                     f"{CACHE_VARIABLE} to a folder that you may write, or pass data_dir= with the "
                     "four files"
                 ) from error
-        if wait is not None:
-            time.sleep(wait)
     raise OSError(
-        f"cannot download {name} to {folder}, every mirror failed, asked {len(WAITS) + 1} time(s):"
-        + "\n".join(["", *failures])
-        + "\nTry again later, or pass data_dir= with a folder that holds the four files"
+        f"cannot download {name} to {folder}, every mirror failed, asked {len(WAITS)} time(s):"
+        f"{failures}\nTry again later, or pass data_dir= with a folder that holds the four files"
     )
 
 
@@ -139,24 +120,23 @@ def _download(url: str, output_file: str, pooch: Any) -> None:
     no limit of time.
     """
     until = time.monotonic() + MAX_SECONDS
-    with (
-        _answer(url, until) as response,
-        Path(output_file).open("wb") as file,
-        _bar(response.headers.get("Content-Length", "0")) as bar,
-    ):
+    with _answer(url) as response, Path(output_file).open("wb") as file:
         response.raise_for_status()
-        # read1 hands over what is there: it does not wait for a full chunk from who sends a byte
-        # now and then.
-        while chunk := response.raw.read1(_CHUNK, decode_content=False):
-            if file.tell() + len(chunk) > MAX_BYTES:
-                raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
-            if time.monotonic() > until:
-                raise _too_slow()
-            file.write(chunk)
-            bar.update(len(chunk))
+        size = int(response.headers.get("Content-Length", "0"))
+        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        with tqdm(total=size, unit="B", unit_scale=True, disable=not at_terminal) as bar:
+            # read1 hands over what is there: it does not wait for a full chunk from who sends a
+            # byte now and then.
+            while chunk := response.raw.read1(_CHUNK, decode_content=False):
+                if file.tell() + len(chunk) > MAX_BYTES:
+                    raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
+                if time.monotonic() > until:
+                    raise _too_slow()
+                file.write(chunk)
+                bar.update(len(chunk))
 
 
-def _answer(url: str, until: float) -> Any:
+def _answer(url: str) -> Any:
     """Return the answer to a request once its headers are there, or raise when the time is over.
 
     Nothing ends a request whose headers come a byte now and then. So another thread waits for
@@ -167,25 +147,17 @@ def _answer(url: str, until: float) -> Any:
     def ask() -> None:
         try:
             headers = {"Accept-Encoding": "identity"}
-            response = requests.get(url, stream=True, timeout=TIMEOUT, headers=headers)
+            answer.set_result(requests.get(url, stream=True, timeout=TIMEOUT, headers=headers))
         except BaseException as error:
             answer.set_exception(error)
-        else:
-            answer.set_result(response)
 
     answer: futures.Future[Any] = futures.Future()
     threading.Thread(target=ask, daemon=True).start()
-    # In short waits, because Windows hears no Ctrl-C while one lasts.
-    while not futures.wait([answer], 0.1).done:
-        if time.monotonic() > until:
-            raise _too_slow()
-    return answer.result()
+    try:
+        return answer.result(MAX_SECONDS)
+    except futures.TimeoutError:
+        raise _too_slow() from None
 
 
 def _too_slow() -> ValueError:
     return ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds")
-
-
-def _bar(length: str) -> tqdm:
-    at_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=int(length), unit="B", unit_scale=True, disable=not at_terminal)

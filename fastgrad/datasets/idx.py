@@ -8,7 +8,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 MAX_BYTES = 2**30
 # The deflate format cannot do better: 258 bytes for two bits, plus the block's overhead.
 _MAX_DEFLATE_RATIO = 1032
-# gzip's readinto first allocates as much as it is asked for.
-_CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -27,27 +25,8 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped.
 
     Whether the file is gzipped is read from its first bytes, not from its name: browsers unpack
-    a download and keep the ``.gz``. Nothing is allocated before the header has been checked.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-    ndim : int
-        The number of dimensions that the file must have: 3 for images, 1 for labels.
-
-    Returns
-    -------
-    ndarray of uint8, `ndim` dimensions
-        The entries, in an array of their own.
-
-    Raises
-    ------
-    ValueError
-        If the file is not IDX with unsigned bytes and `ndim` dimensions, promises nothing or more
-        than it can hold, is truncated or corrupt, or goes on after its last entry.
-    OSError
-        If the file is missing or cannot be read.
+    a download and keep the ``.gz``. Nothing is allocated before the header has been checked; what
+    does not hold exactly the promised entries in `ndim` dimensions raises ValueError.
     """
     path = Path(path)
     with path.open("rb") as raw:
@@ -57,74 +36,56 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
         if not zipped:
             return _parse(raw, path, ndim, capacity=size)
         try:
-            # A GzipFile reads like any binary file; its stub only lacks the name of that type.
             with gzip.GzipFile(fileobj=raw) as stream:
-                return _parse(
-                    cast(BinaryIO, stream), path, ndim, capacity=size * _MAX_DEFLATE_RATIO
-                )
+                return _parse(stream, path, ndim, capacity=size * _MAX_DEFLATE_RATIO)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"{path} is truncated or corrupt, gzip says: {error}; get the file anew"
             ) from error
 
 
-def _parse(stream: BinaryIO, path: Path, ndim: int, *, capacity: int) -> NDArray[np.uint8]:
+def _parse(stream: Any, path: Path, ndim: int, *, capacity: int) -> NDArray[np.uint8]:
     shape = _read_shape(stream, path, ndim)
-    _check_promise(shape, path, capacity - _header_size(ndim))
-    data = _read_exactly(stream, path, math.prod(shape))
+    count = _promised(shape, path, capacity)
+    data = np.empty(count, np.uint8)
+    filled = stream.readinto(data)
+    if filled < count:
+        raise ValueError(
+            f"{path} is truncated: its header promises {count:,} bytes of data, got {filled:,}; "
+            "get the file anew"
+        )
     # For gzip this also reads the checksum, which stands behind the last byte.
     if stream.read(1):
         raise ValueError(
-            f"{path} goes on after the {data.size:,} bytes of data that its header promises: "
+            f"{path} goes on after the {count:,} bytes of data that its header promises: "
             "not one IDX file, or a damaged one; get the file anew"
         )
     return data.reshape(shape)
 
 
-def _header_size(ndim: int) -> int:
-    return 4 + 4 * ndim
-
-
-def _read_shape(stream: BinaryIO, path: Path, ndim: int) -> tuple[int, ...]:
-    header = stream.read(_header_size(ndim))
-    magic = bytes((0, 0, 0x08, ndim))
-    if header[:4] != magic:
+def _read_shape(stream: Any, path: Path, ndim: int) -> tuple[int, ...]:
+    magic, sizes = stream.read(4), stream.read(4 * ndim)
+    wanted = bytes((0, 0, 0x08, ndim))
+    if magic != wanted:
         raise ValueError(
             f"{path} must be an IDX file of unsigned bytes with {ndim} dimension(s), which starts "
-            f"with {magic.hex(' ')}, got {header[:4].hex(' ') or 'an empty file'}"
+            f"with {wanted.hex(' ')}, got {magic.hex(' ') or 'an empty file'}"
         )
-    if len(header) < _header_size(ndim):
+    if len(sizes) < 4 * ndim:
         raise ValueError(
-            f"{path} is truncated: the header has {_header_size(ndim)} bytes, got {len(header)}; "
-            "get the file anew"
+            f"{path} is truncated: the header has {4 + 4 * ndim} bytes, got {4 + len(sizes)}; get "
+            "the file anew"
         )
-    return struct.unpack(f">{ndim}I", header[4:])
+    return struct.unpack(f">{ndim}I", sizes)
 
 
-def _check_promise(shape: tuple[int, ...], path: Path, capacity: int) -> None:
-    promised = math.prod(shape)
-    claim = f"{path} promises {' x '.join(f'{n:,}' for n in shape)} entries"
-    if promised == 0:
-        raise ValueError(f"{claim}: there is nothing to read in it; get the file anew")
-    if promised > MAX_BYTES:
-        raise ValueError(f"{claim}, at most {MAX_BYTES:,} bytes are read; the header is damaged")
-    if promised > capacity:
+def _promised(shape: tuple[int, ...], path: Path, capacity: int) -> int:
+    """Return the number of entries that a header promises, if the file can hold so many."""
+    promised, largest = math.prod(shape), min(capacity - 4 - 4 * len(shape), MAX_BYTES)
+    if not 0 < promised <= largest:
         raise ValueError(
-            f"{claim}, a file of its size holds at most {capacity:,}: it is truncated or its "
-            "header is damaged; get the file anew"
+            f"{path} promises {' x '.join(f'{n:,}' for n in shape)} entries; it must be at least "
+            f"one, and a file of its size holds at most {largest:,}: it is truncated or its header "
+            "is damaged; get the file anew"
         )
-
-
-def _read_exactly(stream: BinaryIO, path: Path, count: int) -> NDArray[np.uint8]:
-    data = np.empty(count, np.uint8)
-    filled = 0
-    while filled < count:
-        chunk = stream.read(min(_CHUNK, count - filled))
-        if not chunk:
-            raise ValueError(
-                f"{path} is truncated: its header promises {count:,} bytes of data, got "
-                f"{filled:,}; get the file anew"
-            )
-        data[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        filled += len(chunk)
-    return data
+    return promised

@@ -79,7 +79,7 @@ def load_mnist(
                 f"{name} must be True or False, got {flag!r}; the data set is named by dataset=, "
                 f"one of {', '.join(map(repr, DATASETS))}"
             )
-    if dataset not in DATASETS:
+    if not isinstance(dataset, str) or dataset not in DATASETS:
         raise ValueError(
             f"dataset must be one of {', '.join(map(repr, DATASETS))}, got {dataset!r}"
         )
@@ -107,7 +107,7 @@ def _from_files(dataset: str, data_dir: str | os.PathLike[str] | None) -> list[S
     if data_dir is None:
         paths = fetch(dataset)
     else:
-        paths = [_find(name, Path(data_dir).expanduser()) for name in FILES]
+        paths = [_find(name, Path(os.path.expanduser(data_dir))) for name in FILES]
     return [_read_split(*paths[:2]), _read_split(*paths[2:])]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Protocol
 
@@ -22,21 +22,18 @@ class Trainable(Protocol):
 
     params: dict[str, Array]
 
-    @property
-    def predict(self) -> Callable[[Array], Array]: ...  # noqa: D102
-    @property
-    def loss(self) -> Callable[[Array, Array], float]: ...  # noqa: D102
-    @property
-    def accuracy(self) -> Callable[..., float]: ...  # noqa: D102
-    @property
-    def gradient(self) -> Callable[[Array, Array], dict[str, Array]]: ...  # noqa: D102
-    @property
-    def numerical_gradient(self) -> Callable[..., dict[str, Array]]: ...  # noqa: D102
+    def predict(self, x: Array, /) -> Array: ...  # noqa: D102
+    def loss(self, x: Array, t: Array, /) -> float: ...  # noqa: D102
+    def accuracy(self, x: Array, t: Array, /, *, workers: int | None) -> float: ...  # noqa: D102
+    def gradient(self, x: Array, t: Array, /) -> dict[str, Array]: ...  # noqa: D102
+    def numerical_gradient(  # noqa: D102
+        self, x: Array, t: Array, /, *, h: float, workers: int | None, method: str
+    ) -> dict[str, Array]: ...
 
 
 def count(name: str, value: Any) -> int:
     """Return a whole number from 1."""
-    if not _whole(value) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1, got {brief(value)}")
     return int(value)
 
@@ -48,21 +45,6 @@ def positive(name: str, value: Any) -> float:
     if not 0 < value <= sys.float_info.max:  # type: ignore[operator]
         raise ValueError(f"{name} must be finite and above 0, got {brief(value)}")
     return float(value)
-
-
-def check_method(method: Any) -> None:
-    """Refuse a way to take the gradient that does not exist."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {brief(method)}")
-
-
-def check_workers(workers: Any) -> None:
-    """Refuse what is no number of workers."""
-    if workers is not None and (not _whole(workers) or workers == 0):
-        raise ValueError(
-            "workers must be a whole number other than 0 (-1: one for each core), or None, got "
-            f"{brief(workers)}"
-        )
 
 
 def check_kind(name: str, value: Any, kind: Any, advice: str) -> None:
@@ -103,6 +85,11 @@ def check_network(net: Any, data: Data) -> None:
         classes = np.shape(net.predict(data[0][0][:1]))[-1]
     except KeyError as error:
         raise ValueError(f"net.params lacks {error}, got {sorted(net.params)}") from error
+    except ValueError as error:
+        shapes = {name: array.shape for name, array in net.params.items()}
+        raise ValueError(
+            f"net cannot predict x_train[:1]: {error}; net.params has the shapes {shapes}"
+        ) from error
     for name, (x, t) in zip(("t_train", "t_test"), data, strict=True):
         try:
             class_numbers(t, len(x), classes)
@@ -155,10 +142,8 @@ def _array(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be one array, got rows of different lengths") from None
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked entries: leave those samples out")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got {brief(array)}")
     return array
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fastgrad.training.arguments import brief, count, positive
-from fastgrad.training.checkpoint_file import PATTERN, Checkpoint, newest_first, read, write
+from fastgrad.training.checkpoint_file import PATTERN, Checkpoint, newest_first, write
 from fastgrad.training.lock import alone_in
-
-__all__ = ["Checkpoint", "Checkpoints", "newest_first", "read", "write"]
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Checkpoints:
     Examples
     --------
     >>> import tempfile, fastgrad
-    >>> from fastgrad.training import train
+    >>> from fastgrad.training import newest_first, read, train
     >>> data = fastgrad.load_mnist()
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     net = fastgrad.TwoLayerNet(784, 5, 10)
@@ -83,10 +81,6 @@ class Checkpoints:
             raise TypeError(
                 f"about must be a dict of JSON's types, got {brief(self.about)}: {error}"
             ) from error
-
-    def settings(self) -> dict[str, Any]:
-        """Return what a checkpoint tells of them."""
-        return {**self.about, "every": self.every, "minutes": self.minutes}
 
     @contextmanager
     def opened(self, resumed: Checkpoint | None) -> Iterator[None]:

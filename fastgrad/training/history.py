@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass, field
 
@@ -41,11 +40,10 @@ class History:
         """
         columns = (self.evaluated, self.train_accuracy, self.test_accuracy, self.seconds)
         evaluations = {step: row for step, *row in zip(*columns, strict=True)}
-        with replacing(path, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["iteration", "train_loss", "train_acc", "test_acc", "seconds"])
+        with replacing(path, "w") as file:
+            print("iteration,train_loss,train_acc,test_acc,seconds", file=file)
             for step, loss in enumerate(self.loss):
-                writer.writerow([step, loss, *evaluations.get(step, ["", "", ""])])
+                print(step, loss, *evaluations.get(step, ["", "", ""]), sep=",", file=file)
 
 
 class DivergedError(ArithmeticError):

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._parallel import threads
 from fastgrad.training.arguments import (
+    METHODS,
     Data,
     Trainable,
     arrays,
+    brief,
     check_kind,
-    check_method,
     check_network,
-    check_workers,
     count,
     positive,
 )
@@ -113,8 +114,9 @@ def train(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    check_method(method)
-    check_workers(workers)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {brief(method)}")
+    threads.count(workers)
     check_kind("rng", rng, np.random.Generator, "numpy.random.default_rng(seed)")
     check_kind("checkpoints", checkpoints, Checkpoints, "Checkpoints(folder, every=100)")
     check_kind("resume", resume, Checkpoint, "fastgrad.training.read(folder)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -48,9 +47,14 @@ def check(
             f"iterations must be at least {saved.iteration}, which are done in {saved.path}, "
             f"got {config['iterations']}"
         )
-    was, now = _shapes(saved.params), _shapes(params)
-    if was != now:
-        raise ValueError(f"the parameters must be those of {saved.path}, {was}, got {now}")
+    shapes = [
+        {name: (array.dtype.str, array.shape) for name, array in sorted(arrays.items())}
+        for arrays in (saved.params, params)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"the parameters must be those of {saved.path}, {shapes[0]}, got {shapes[1]}"
+        )
     generators.check(rng, saved.generator)
 
 
@@ -66,20 +70,17 @@ def history(saved: Checkpoint) -> History:
 
     Those of `EACH_STEP` have an entry a step, the others one for each step in "evaluated".
     """
-    table, names = saved.history, [column.name for column in fields(History)]
-    if table.keys() != set(names) or any(column.ndim != 1 for column in table.values()):
-        raise ValueError(f"{saved.path} is damaged: its history must have the columns {names}")
-    evaluated = table["evaluated"]
-    for name, column in table.items():
-        length = saved.iteration if name in EACH_STEP else len(evaluated)
-        kind = "i" if name == "evaluated" else "f"
-        if len(column) != length or column.dtype.kind != kind:
-            raise ValueError(f"{saved.path} is damaged: {name} must have {length} numbers")
-    inside = (evaluated >= 0) & (evaluated < saved.iteration)
-    if not inside.all() or (np.diff(evaluated) <= 0).any():
-        raise ValueError(f"{saved.path} is damaged: evaluated must be steps that are done")
-    return History(**{name: column.tolist() for name, column in table.items()})
-
-
-def _shapes(params: dict[str, Array]) -> dict[str, tuple[Any, ...]]:
-    return {name: (array.dtype.str, array.shape) for name, array in sorted(params.items())}
+    at = saved.history.get("evaluated", np.zeros(0))
+    wanted = {
+        name: ("f", (saved.iteration,) if name in EACH_STEP else at.shape)
+        for name in vars(History())
+    }
+    wanted["evaluated"] = "i", at.shape
+    fits = {name: (a.dtype.kind, a.shape) for name, a in saved.history.items()} == wanted
+    # Steps that are done, each later than the one before it.
+    done = sorted(set(range(saved.iteration)).intersection(at.ravel().tolist()))
+    if not fits or at.tolist() != done:
+        raise ValueError(
+            f"{saved.path} is damaged: its history is not one of {saved.iteration} steps"
+        )
+    return History(**{name: column.tolist() for name, column in saved.history.items()})

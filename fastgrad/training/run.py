@@ -14,7 +14,6 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from fastgrad._parallel import blas
-from fastgrad._typing import Array
 from fastgrad.training import generators, resume
 from fastgrad.training.arguments import Data, Trainable, check_gradient
 from fastgrad.training.checkpoint_file import Checkpoint
@@ -40,12 +39,14 @@ class Run:
 
     def go(self, saved: Checkpoint | None, stop: Callable[[], bool], progress: bool) -> History:
         """Take the steps that are left, from a checkpoint or from the beginning."""
+        if self.checkpoints:
+            often = {"every": self.checkpoints.every, "minutes": self.checkpoints.minutes}
+            self.config = {**self.checkpoints.about, **often, **self.config}
         if self.checkpoints or saved:
             self.config["data"] = resume.digest(self.data)
-        if self.checkpoints:
-            self.config = {**self.checkpoints.settings(), **self.config}
         if saved:
-            self.accept(saved)
+            resume.check(saved, self.net.params, self.rng, self.config)
+            self.history = resume.history(saved)
         done, total = len(self.history.loss), self.config["iterations"]
         disable = None if progress else True  # None: where there is no terminal
         with (
@@ -55,29 +56,21 @@ class Run:
             self.undone_unless_begun(),
         ):
             if saved:
-                self.restore(saved)
+                resume.restore(saved, self.net.params, self.rng)
+                self.start -= saved.seconds
+                _logger.info("went on after %d iterations, from %s", done, saved.path)
             self.evaluate()  # a checkpoint is written before the accuracies of its step
             for step in range(done, total):
                 self.step()
                 bar.update()
                 stopped = stop()
-                if stopped or step == total - 1 or self._due():
-                    self.save()
+                due = stopped or step == total - 1
+                if self.checkpoints and (due or self.checkpoints.due(step + 1)):
+                    self.checkpoints.save(self.checkpoint())
                 if stopped:
                     break
                 self.evaluate()
         return self.history
-
-    def accept(self, saved: Checkpoint) -> None:
-        """Check that `saved` belongs to this run, and take its history over."""
-        resume.check(saved, self.net.params, self.rng, self.config)
-        self.history = resume.history(saved)
-
-    def restore(self, saved: Checkpoint) -> None:
-        """Set the parameters, the generator and the clock to those of a checkpoint."""
-        resume.restore(saved, self.net.params, self.rng)
-        self.start -= saved.seconds
-        _logger.info("went on after %d iterations, from %s", saved.iteration, saved.path)
 
     @contextlib.contextmanager
     def undone_unless_begun(self) -> Iterator[None]:
@@ -96,27 +89,35 @@ class Run:
         batch = choice(len(self.data[0][0]), self.config["batch_size"])
         x, t = (array[batch] for array in self.data[0])
         begin = time.perf_counter()
-        grads = self._gradient(x, t)
+        if self.config["method"] == "backprop":
+            grads = self.net.gradient(x, t)
+        else:
+            method, h = self.config["method"], self.config["h"]
+            grads = self.net.numerical_gradient(x, t, h=h, workers=self.workers, method=method)
         self.history.gradient_seconds.append(time.perf_counter() - begin)
+        check_gradient(grads, self.net.params)
         for name, grad in grads.items():
             self.net.params[name] -= self.config["learning_rate"] * grad
         self.history.loss.append(float(self.net.loss(x, t)))
-        if not math.isfinite(self.history.loss[-1]):
-            raise self._diverged(f"the loss is {self.history.loss[-1]}")
+        self.check_convergence()
 
-    def _gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        method, h = self.config["method"], self.config["h"]
-        try:
-            if method == "backprop":
-                grads = self.net.gradient(x, t)
-            else:
-                grads = self.net.numerical_gradient(x, t, h=h, workers=self.workers, method=method)
-        except ValueError as error:
-            if self.history.loss and self._too_large():
-                raise self._diverged(str(error)) from error
-            raise
-        check_gradient(grads, self.net.params)
-        return grads
+    def check_convergence(self) -> None:
+        """Raise if no gradient helps any more: nothing can go on from there."""
+        loss = self.history.loss[-1]
+        largest = float(
+            np.max([np.abs(array).max(initial=0) for array in self.net.params.values()])
+        )
+        h = math.inf if self.config["method"] == "backprop" else self.config["h"]
+        if math.isfinite(loss) and largest + h > largest:
+            return
+        last = self.checkpoints.last if self.checkpoints else None
+        raise DivergedError(
+            f"training has diverged in iteration {len(self.history.loss) - 1}: the loss is {loss}, "
+            f"the parameters reach {largest:.3g}; most likely the learning rate, "
+            f"{self.config['learning_rate']}, is too high; the last good checkpoint is "
+            f"{last or 'none'}",
+            self.history,
+        )
 
     def evaluate(self) -> None:
         """Take the accuracies if they are due after the last step."""
@@ -132,17 +133,6 @@ class Run:
         if self.on_evaluation is not None:
             self.on_evaluation(history)
 
-    def _due(self) -> bool:
-        return self.checkpoints is not None and self.checkpoints.due(len(self.history.loss))
-
-    def save(self) -> None:
-        """Write a checkpoint, if there is a place for it."""
-        if self.checkpoints is None:
-            return
-        if self._too_large():
-            raise self._diverged("a parameter is too large")
-        self.checkpoints.save(self.checkpoint())
-
     def checkpoint(self) -> Checkpoint:
         """Return the state of the run, in arrays of its own."""
         return Checkpoint(
@@ -155,20 +145,4 @@ class Run:
             generator=generators.state(self.rng),
             config=self.config,
             seconds=time.perf_counter() - self.start,
-        )
-
-    def _too_large(self) -> bool:
-        """Return whether a step is lost beside the largest parameter, or that is not finite."""
-        h = math.inf if self.config["method"] == "backprop" else self.config["h"]
-        # By their sum, so that NaN counts whichever array it is in.
-        largest = sum(float(np.abs(array).max(initial=0)) for array in self.net.params.values())
-        return not largest + h > largest
-
-    def _diverged(self, what: str) -> DivergedError:
-        last = self.checkpoints.last if self.checkpoints else None
-        return DivergedError(
-            f"training has diverged in iteration {len(self.history.loss) - 1}: {what}; most likely "
-            f"the learning rate, {self.config['learning_rate']}, is too high; the last good "
-            f"checkpoint is {last or 'none'}",
-            self.history,
         )
