@@ -70,8 +70,9 @@ class Parameters:
             mine and leaf.flags.writeable for mine, leaf in zip(own, self.leaves, strict=True)
         ]
         self.dtypes = [leaf.dtype for leaf in self.leaves]
-        plain = all(dtype is FLOAT64 for dtype in self.dtypes)
-        self.dtype: np.dtype[Any] = FLOAT64 if plain else np.result_type(FLOAT64, *self.dtypes)
+        self.dtype: np.dtype[Any] = np.result_type(FLOAT64, *self.dtypes)
+        self.one_dtype = all(dtype == self.dtype for dtype in self.dtypes)
+        self.epsilons = [float(np.finfo(dtype).eps) for dtype in self.dtypes]
         self.starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
         self.size = self.starts[-1]
         self.is_array = not is_structure(x)
@@ -81,7 +82,7 @@ class Parameters:
             np.argsort(np.negative(np.abs(leaf.strides)), kind="stable") for leaf in self.leaves
         ]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
-        self.one_dtype = plain or all(dtype == self.dtype for dtype in self.dtypes)
+        self._lock: Any = None
 
     @property
     def is_vector(self) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+
 from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.along import Along, Direction, longest_step
+from fastgrad._formulas.bounds import Bounds
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
 from fastgrad._structures import Parameters
@@ -46,10 +49,10 @@ def directional_derivative(
         long a v gives twice the derivative.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or like x; infinity is allowed. Nothing outside is
-        evaluated: where the line leaves the bounds on one side, a formula of the same order looks
-        to the other, with a smaller step where not even that fits.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As in `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
+        same order looks to the other, with a smaller step where not even that fits. Fixed
+        coordinates do not move, whatever v says.
     full_output : bool, default False
         Return ``(derivative, info)`` with an `Info`, whose step is that of t.
 
@@ -90,7 +93,7 @@ def directional_derivative(
     formula = named(stencil)
     request = Request(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
     parameters = request.parameters
-    along = read_direction(parameters, v)
+    along = read_direction(parameters, v, request.bounds)
     given = None if h is None else positive(h, "h must be a number")
 
     def make(eps: float) -> Along:

@@ -14,7 +14,7 @@ from fastgrad._derivatives.tasks import Witness, Work
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls
 from fastgrad._evaluation.in_place import InPlace
-from fastgrad._evaluation.proof import Proof, check_captured, check_movable
+from fastgrad._evaluation.proof import Proof, check_movable
 from fastgrad._evaluation.values import COMPLEX, REAL, Reader
 from fastgrad._parallel.schedule import FIRST_LOOK, Schedule, Source, Spent, Unwanted
 from fastgrad._parallel.team import SERIAL
@@ -50,8 +50,8 @@ def differentiate(request: Request, make: Make, *, numbers: bool = True) -> Foun
             _run_in_place(request, found, update)
     if found.rows is None:
         found.rows = found.formula.allocate((), parameters.dtype)
-    if not (all(parameters.movable) or request.compiled):
-        check_captured(request.f, parameters, found.rows)
+    if len(found.rows):
+        request.check_captured(found.rows)
     return found
 
 

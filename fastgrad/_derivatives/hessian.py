@@ -39,7 +39,7 @@ def hessian(
     ----------
     f, args, workers, backend, batched, nonfinite, progress
         As in `numerical_gradient`.
-    x : ndarray of float, or number
+    x : ndarray of float, number, or pandas object
         Where: one array of any shape; else as in `numerical_gradient`.
     h : float or array of x's shape, optional
         The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
@@ -50,8 +50,8 @@ def hessian(
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
         formula for the second derivative on the same offsets is used, and where they are too few
         for its order, as those to one side are, on one more.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or of x's shape; as in `numerical_gradient`.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As in `numerical_gradient`; rows and columns of fixed coordinates are 0.
     full_output : bool, default False
         Return ``(hessian, info)`` with an `Info`.
 
@@ -106,4 +106,5 @@ def hessian(
     found = differentiate(request, make)
     shape, dtype = parameters.leaves[0].shape, parameters.dtypes[0]
     rows = found.formula.hessian(found.rows, found.value)
-    return request.answer(rows.astype(dtype).reshape(shape + shape), found)
+    result = parameters.labelled(0, rows.astype(dtype).reshape(shape + shape), times=2)
+    return request.answer(result, found)

@@ -62,11 +62,10 @@ def hessian_vector_product(
         The formula.
     batched : bool, default False
         As in `numerical_gradient`. Not with `gradient`.
-    bounds : tuple, optional
-        ``(lower, upper)``, each a number or like x; infinity is allowed. Neither f nor `gradient`
-        is evaluated outside: a formula of the same order looks to the side that has room, along v
-        as along each coordinate, with a smaller step where not even that fits. Of the room on a
-        side, without `gradient`, half is for v and half for the coordinates.
+    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
+        As in `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
+        the room on a side, without `gradient`, half is for v and half for the coordinates. Fixed
+        coordinates do not move, whatever v says, and the product is 0 there.
     nonfinite : {"raise", "keep"}
         What to do when f or `gradient` is not finite: raise, or carry on with it.
     full_output : bool, default False
@@ -123,7 +122,7 @@ def hessian_vector_product(
         f if gradient is None else gradient, x, args, workers=workers, backend=backend,
         batched=batched, bounds=bounds, nonfinite=nonfinite, full_output=full_output,
     )  # fmt: skip
-    along = read_direction(request.parameters, v)
+    along = read_direction(request.parameters, v, request.bounds)
     step = None if h is None else positive(h, "h must be a number")
     if gradient is not None:
         found = _from_gradient(request, along, formula, step)
@@ -138,7 +137,7 @@ def hessian_vector_product(
 
 def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | None) -> Found:
     """Return the derivative of a gradient that is known."""
-    parameters, gradient = request.parameters, request.f
+    parameters, gradient, bounds = request.parameters, request.f, request.bounds
 
     def of_x(x: Any, *args: Any) -> Array:
         parts = parameters.matching(gradient(x, *args), "gradient")
@@ -146,7 +145,7 @@ def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | 
         return vector if bounds is None else np.where(bounds.fixed, 0.0, vector)
 
     step = longest(parameters, along, first_steps) if h is None else h
-    direction = Direction(parameters, along, formula, step, request.bounds)
+    direction = Direction(parameters, along, formula, step, bounds)
     here = copy.copy(request)
     here.f, here.compiled, here.team = of_x, False, SERIAL
     return differentiate(here, lambda eps: Along(direction, False), numbers=False)

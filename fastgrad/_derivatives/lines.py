@@ -31,7 +31,7 @@ class Lines:
         self.value, self.precision = math.nan, 0.0  # of f(x), unknown at first
         self._rule = RULES[rule]
         for i, x in enumerate(self.x.tolist()):
-            if not math.isfinite(x):
+            if not (request.keep or math.isfinite(x)):
                 raise ValueError(f"{self.parameters.name(i)} must be finite, got {x}")
             if self.bounds is not None and not check_room(self._line(i)):
                 raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import numbers
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -86,7 +87,8 @@ def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator
     """Move every coordinate of the caller's x a part of the way; put all back at the end."""
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
     way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
-    parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
+    with np.errstate(invalid="ignore"):  # of an infinite x
+        parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
     undo: list[Callable[[], None]] = []  # An ExitStack would take as long as all the rest.
     with moving(parameters):
         try:
