@@ -27,24 +27,20 @@ from fastgrad.networks._kernels import SMALL, quotients_kernel, read_kernel
 
 EPS = 2.0**-52
 
-DEGREES = 1, 2, 4, 6
-"""Of the polynomials in d^2 that are tried. Beyond, powers of d would lose digits."""
+DEGREES = 1, 2, 4, 6  # Of the polynomials in d^2. Beyond, powers of d would lose digits.
 
 WIDEST, DENSEST = 128, 0.3
 """Up to so many units, and such a share of inputs that are not 0, a plain loop beats BLAS."""
 
-ROWS = 512
-"""Moved samples at a time: what is computed for them stays in the second-level cache."""
+ROWS = 512  # Moved samples at a time: they stay in the second-level cache.
 
 
-def layer_gradient(
-    forward: ForwardPass, k: int, h: float, derivative: Floats
-) -> tuple[Floats, Floats]:
+def layer_gradient(forward: ForwardPass, k: int, h: float, d: Floats) -> tuple[Floats, Floats]:
     """Return the central differences for W and b of layer `k`, summed over the samples.
 
-    By the layer's pre-activations the losses have that `derivative`.
+    `d` are the derivatives of the losses by the layer's pre-activations.
     """
-    c, direct = curves(forward, k, h, derivative)
+    c, direct = curves(forward, k, h, d)
     W = read(forward.z[k], c, h)
     b = h ** np.arange(0.0, 2 * len(c), 2) @ c.sum(axis=1)  # of an input of 1
     for n, j in np.argwhere(direct) if direct.any() else ():

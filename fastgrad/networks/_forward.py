@@ -8,25 +8,12 @@ import numpy as np
 
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.functions import TINY, softmax
-from fastgrad.networks._dense import Layers
+from fastgrad.networks._dense import ACTIVATIONS, Layers
 from fastgrad.networks._kernels import LARGE, smooth_moves_kernel
-
-GAINS = {"relu": 0.0, "sigmoid": 1.0, "tanh": 2.0}
-"""The activations of hidden layers, see `fastgrad.networks._kernels`."""
 
 
 class ForwardPass:
     """The samples of a block, on their way through a dense network.
-
-    Parameters
-    ----------
-    layers : list of (W, b)
-        float64, W (inputs, units).
-    activation : {"relu", "sigmoid", "tanh"}
-        Of all layers but the last, whose scores go through softmax and cross entropy.
-    x : ndarray, shape (N, D)
-    t : ndarray of int64, shape (N,)
-        Class numbers.
 
     Attributes
     ----------
@@ -39,7 +26,7 @@ class ForwardPass:
     """
 
     def __init__(self, layers: Layers, activation: str, x: Array, t: Integers) -> None:
-        self.layers, self.gain, self.t = layers, GAINS[activation], t
+        self.layers, self.gain, self.t = layers, ACTIVATIONS[activation].gain, t
         self.z, self.a = [np.ascontiguousarray(x, float)], []
         self.s: list[Floats] = []
         self.slope: list[Floats] = []

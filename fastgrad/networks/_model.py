@@ -17,8 +17,7 @@ from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import class_numbers, mean_log_loss
 from fastgrad.networks._dense import Layers
 
-METHODS = "incremental", "full", "naive"
-"""The ways to the same central difference, fastest first."""
+METHODS = "incremental", "full", "naive"  # Fastest first.
 
 
 class Model:
@@ -148,13 +147,9 @@ class Model:
             if method == "incremental":
                 return self._with_decay(self._incremental(x, t, h, workers))
             found: Gradients = numerical_gradient(
-                self._loss_at(x, t),
-                {name: array.astype(float) for name, array in self.params.items()},
-                h,
-                workers=workers,
-                backend="threads",
-                nonfinite="keep",
-            )
+                self._loss_at(x, t), {k: array.astype(float) for k, array in self.params.items()},
+                h, workers=workers, backend="threads", nonfinite="keep",
+            )  # fmt: skip
             return found
 
     def check_gradient(
@@ -182,16 +177,11 @@ class Model:
         x, t = self._check_batch(x, t)
         method = "naive" if self._overridden() else "incremental"
         return compare(
-            self._loss_at(x, t),
-            self.params,
-            self.gradient(x, t),
+            self._loss_at(x, t), self.params, self.gradient(x, t),
             lambda h: self.numerical_gradient(x, t, h=h, workers=workers, method=method),
-            h=h,
-            rtol=rtol,
-            atol=atol,
+            h=h, rtol=rtol, atol=atol, name="params",
             title=f"backprop against finite differences of order 2, h = {h:g}",
-            name="params",
-        )
+        )  # fmt: skip
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by backprop."""
@@ -262,13 +252,9 @@ class Model:
 
     def _overridden(self) -> list[str]:
         """Return which of the functions that curves stand for are the caller's own."""
-        names = "predict", "loss", "_probabilities"
-        modules = [getattr(getattr(self, name), "__module__", None) or "" for name in names]
-        return [
-            name
-            for name, module in zip(names, modules, strict=True)
-            if not module.startswith("fastgrad.networks.")
-        ]
+        own = {name: getattr(self, name) for name in ("predict", "loss", "_probabilities")}
+        modules = {name: getattr(f, "__module__", None) or "" for name, f in own.items()}
+        return [name for name in own if not modules[name].startswith("fastgrad.networks.")]
 
     def _decaying(self) -> Gradients:
         """Return the weights whose squares the loss contains, none without weight decay."""

@@ -17,8 +17,7 @@ from fastgrad.networks._forward import ForwardPass
 from fastgrad.networks._model import Model, check_sizes
 from fastgrad.networks.network import by_name, dense_gradient
 
-BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
-"""The book's convolution."""
+BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}  # The book's convolution.
 
 
 class SimpleConvNet(Model):
