@@ -1,6 +1,6 @@
 """The idea of the networks' gradient in one picture: a unit's curve, its nodes, its reads.
 
-python -m benchmarks.curve_picture docs/curve.svg
+python -m benchmarks.curve_picture docs/curve.png
 """
 
 from __future__ import annotations

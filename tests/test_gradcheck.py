@@ -69,22 +69,22 @@ def replace(W, where, value):
 # What a mistake makes of the right W; the kind that it must be called, and words.
 FAULTS = {
     "sign": (lambda W: -W, "wrong sign", "times -1"),
-    "a sum for a mean": (lambda W: 5 * W, "constant factor", "times 5: .*batch"),
-    "a mean twice": (lambda W: W / 5, "constant factor", "times 1/5: .*batch"),
-    "any factor": (lambda W: 0.83 * W, "constant factor", r"times 0\.8(3|29)\d*$"),
+    "a sum for a mean": (lambda W: 5 * W, "constant factor", r"times 5\. Look for a factor"),
+    "a mean twice": (lambda W: W / 5, "constant factor", r"times 1/5\. Look for a factor"),
+    "any factor": (lambda W: 0.83 * W, "constant factor", r"times 0\.83\.$"),
     "sign and factor": (lambda W: -3 * W, "constant factor", "times -3"),
     "transposed": (lambda W: W.T, "transposed", "is transposed"),
     "shifted": (lambda W: np.roll(W, 1, 0), "shifted entries", r"by \+1 along axis 0"),
-    "reversed": (lambda W: W[:, ::-1], "reversed entries", "axis 1"),
+    "reversed": (lambda W: W[:, ::-1], "reversed entries", "Axis 1"),
     "swapped": (swap, "swapped entries", r"\[0, 1\] and \[2, 3\]"),
     "permuted": (lambda W: W[[2, 0, 3, 1]], "permuted entries", "16 of the right"),
     "forgotten": (np.zeros_like, "zero gradient", "0 everywhere"),
-    "one entry": (lambda W: replace(W, (1, 2), 9.0), "single entry", r"only \[1, 2\] of 16"),
-    "one row": (lambda W: replace(W, 2, 9.0), "one slice", r"only entries in \[2, :\]"),
+    "one entry": (lambda W: replace(W, (1, 2), 9.0), "single entry", r"Only \[1, 2\] differs"),
+    "one row": (lambda W: replace(W, 2, 9.0), "one slice", r"Only entries in \[2, :\]"),
     "one column": (lambda W: replace(W, np.s_[:, 3], 9.0), "one slice", r"\[:, 3\]"),
-    "an addend": (lambda W: W - 0.25, "missing term", r"0\.2(5|49)\d* is missing in every"),
+    "an addend": (lambda W: W - 0.25, "missing term", r"term 0\.25 is missing in every"),
     "NaN": (lambda W: replace(W, (3, 0), np.nan), "not finite", r"first at \[3, 0\]"),
-    "anything": (lambda W: W**2, "wrong derivative", "no simple mistake"),
+    "anything": (lambda W: W**2, "wrong derivative", "No simple mistake"),
 }
 
 
@@ -144,7 +144,7 @@ def test_a_forgotten_penalty_is_named(unit):
     f, p, gradient = unit
     report = check_gradient(lambda p: f(p) + 0.05 * np.sum(p["W"] ** 2), p, gradient)
     assert report.arrays["x['W']"].kind == "missing term"
-    assert "a term 0.1 * x is missing" in report.diagnosis
+    assert "A term 0.1 * x is missing" in report.diagnosis
     assert report.arrays["x['b']"].passed
 
 
@@ -170,6 +170,7 @@ def test_a_kink_at_x_is_named(stencil, slope):
         return
     assert report.arrays["x"].kind == "kink"
     assert report.arrays["x"].wrong.tolist() == [False, True, False]
+    assert "kink" in report.diagnosis
     assert "slope is 0 below and 1 above" in report.diagnosis
 
 
@@ -242,7 +243,7 @@ def test_a_bad_step_is_told_and_does_not_decide(case):
 def test_a_step_too_large_and_a_finer_one_that_agrees_are_told():
     x = np.array([0.7])
     report = check_gradient(lambda x: np.sin(1e6 * x[0]), x, 1e6 * np.cos(1e6 * x))
-    before, after = (float(part) for part in re.findall(r"(\S+) with h", report.diagnosis))
+    before, after = (float(part) for part in re.findall(r" is (\S+e\S\d\d)", report.diagnosis))
     assert before > 1e5
     assert after < 1
     assert "too large" in report.diagnosis
@@ -295,7 +296,7 @@ def test_a_value_that_drowns_the_gradient_is_told():
     x = np.ones(3)
     report = check_gradient(lambda x: 1e16 + np.sum(x), x, np.ones(3))
     assert report.arrays["x"].kind == "below rounding"
-    assert "sees nothing" in str(report)
+    assert "3 of 3 entries could not be checked" in str(report)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])
@@ -326,6 +327,91 @@ def test_a_random_f_is_called_random(rng):
     report = check_gradient(dropout, np.ones(40), 0.5 * weights)
     assert report.arrays["x"].kind == "random"
     assert not report.passed
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(1e-6, "wrong sign"), (10.0, "random")])
+def test_a_random_f_is_to_blame_only_for_what_its_noise_explains(rng, scale, kind):
+    x = np.linspace(0.1, 1, 20)
+    report = check_gradient(
+        lambda x: np.sum(np.sin(x)) + scale * rng.standard_normal(), x, lambda x: -np.cos(x)
+    )
+    assert report.arrays["x"].kind == kind
+
+
+def test_a_factor_near_1_is_told_with_the_digits_that_differ():
+    x = np.linspace(0.1, 1, 20)
+    report = check_gradient(exponentials, x, lambda x: 3.000003 * np.exp(3 * x), rtol=0)
+    assert "times 1.000001." in report.diagnosis
+
+
+def test_a_factor_shows_beside_small_differences_and_counts_all_entries():
+    x = np.linspace(0.01, 1, 30)
+    report = check_gradient(lambda x: np.sum(x**3), x, lambda x: 3.003 * x**2)
+    assert report.arrays["x"].wrong.all()
+    assert "times 1.001." in report.diagnosis
+
+
+@pytest.mark.parametrize("factor", [1, -1, 2, 0.5])
+@pytest.mark.parametrize("rate", [564412.0753107646, 5067460.959985859])
+def test_steps_do_not_jump_from_period_to_period(rate, factor):
+    # With steps that fall by 3, differences of one period seem to have a limit that is not f's.
+    x = np.array([0.41354841, -0.31673198])
+    report = check_gradient(
+        lambda x: np.sum(np.sin(rate * x)), x, lambda x: factor * rate * np.cos(rate * x)
+    )
+    named = {1: "truncation", -1: "wrong sign"}.get(factor, "constant factor")
+    assert report.arrays["x"].kind == named
+
+
+@pytest.mark.parametrize("power", [3, 5])
+def test_a_slope_of_0_that_differences_approach_is_0(power):
+    x = np.zeros(3)
+    for h in (1e-4, 0.1):
+        assert check_gradient(lambda x: np.sum(x**power), x, np.zeros(3), h=h).passed
+    assert not check_gradient(lambda x: np.sum(x**power), x, np.full(3, 1e-12)).passed
+
+
+def test_a_gradient_in_float32_of_a_precise_f_is_checked_to_its_own_precision(unit):
+    f, p, gradient = unit
+    right = {name: array.astype(np.float32) for name, array in gradient(p).items()}
+    assert check_gradient(f, p, right).passed
+    wrong = check_gradient(f, p, {**right, "W": np.float32(1.01) * right["W"]}).arrays["x['W']"]
+    assert (wrong.kind, wrong.failing) == ("constant factor", 16)
+
+
+@pytest.mark.parametrize("side", [0, 1e-8, -1e-8, 1e-5, -1e-5])
+def test_a_jump_of_f_is_no_noise(side):
+    x = np.array([0.3 + side, 0.7])
+    for wrong in (0, 1):
+        given = 2 * x + np.array([wrong, 0])
+        array = check_gradient(lambda x: np.sum(x**2) + (x[0] >= 0.3), x, given).arrays["x"]
+        assert array.wrong.tolist() == [not side or bool(wrong), False]
+        assert side or array.kind == "kink"
+
+
+def test_entries_that_rounding_hides_are_counted():
+    weights = np.array([1e6, 1, 1e-6])
+    report = check_gradient(lambda x: x @ weights, np.ones(3), weights * [1, 1, 2])
+    assert "1 of 3 entries could not be checked" in report.diagnosis
+    # Where most are hidden, it is not said that one alone is wrong.
+    x = np.array([0.1, 1.4, 1.5])
+    array = check_gradient(lambda x: 2e11 + np.sum(np.sin(x)), x, -np.cos(x)).arrays["x"]
+    assert array.wrong.tolist() == [True, False, False]
+    assert array.kind == "wrong derivative"
+
+
+def test_arrays_of_which_the_same_is_to_be_told_share_a_line(unit):
+    f, p, _ = unit
+    report = check_gradient(f, p, lambda p: {name: 0 * p[name] for name in p})
+    assert [array.kind for array in report.arrays.values()] == ["zero gradient"] * 2
+    one, two = report.diagnosis.splitlines()
+    assert "16 of 16" in one
+    assert "4 of 4" in two
+    x = {"a": np.ones(3), "b": np.ones(3)}
+    report = check_gradient(
+        lambda p: np.sum(p["a"] * p["b"]), x, lambda p: {"a": -1 * p["b"], "b": -1 * p["a"]}
+    )
+    assert report.diagnosis.startswith("x['a'], x['b']: 3 of 3 entries differ, wrong sign. The ")
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-160, 1e-30, 1e200])

@@ -40,6 +40,43 @@ def test_a_gradient_of_a_subclass_that_is_wrong_is_found():
     assert wrong == ["params['b1']"]
 
 
+class Doubled(TwoLayerNet):
+    def loss(self, x, t):
+        return 2 * super().loss(x, t)
+
+
+class Shifted(TwoLayerNet):
+    def predict(self, x):
+        return super().predict(x)[..., ::-1]
+
+    def loss(self, x, t):
+        return float(-np.log(self.predict(x)[np.arange(len(t)), t] + 1e-7).mean())
+
+
+@pytest.mark.parametrize("kind", [Doubled, Shifted])
+def test_a_subclass_is_checked_by_its_own_loss(kind):
+    net, x = kind(7, 5, 3, 1.0, rng=np.random.default_rng(0)), np.random.default_rng(1)
+    x, t = x.random((5, 7)), np.array([0, 1, 2, 0, 1])
+    report = net.check_gradient(x, t)
+    wanted = net.numerical_gradient(x, t, method="naive")
+    for name, array in wanted.items():
+        found = report.arrays[f"params['{name}']"].numerical
+        np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-9)
+    assert not report.passed
+    if kind is Doubled:
+        assert {array.kind for array in report.arrays.values()} == {"constant factor"}
+        assert report.diagnosis.count("the right one times 1/2.") == 4
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_nan_beneath_a_dark_pixel_is_told():
+    net, x = make(TwoLayerNet, np.random.default_rng(0))
+    x[:, 2], net.params["W1"][2, 1] = 0, np.nan
+    report = net.check_gradient(x, np.array([0, 1, 2, 0, 1]))
+    assert {array.kind for array in report.arrays.values()} == {"not finite"}
+    assert "f(x) is nan" in report.diagnosis
+
+
 def test_options():
     net, x = make(TwoLayerNet, np.random.default_rng(0))
     t = np.array([0, 1, 2, 0, 1])

@@ -97,7 +97,7 @@ def check_gradient(
     --------
     >>> x = np.array([1.0, 2.0, 3.0])
     >>> print(check_gradient(lambda x: np.sum(x**2), x, lambda x: -2 * x).diagnosis)
-    x: 3 of 3 entries differ, wrong sign: the gradient is the right one times -1
+    x: 3 of 3 entries differ, wrong sign. The gradient is the right one times -1.
     """
     check(f, args, "raise")
     check_tolerances(rtol, atol)
@@ -154,18 +154,18 @@ def compare(
     check_tolerances(rtol, atol)
     parameters = Parameters(x)
     given, found = parameters.matching(gradient, "gradient"), parameters.matching(numerical(h), "f")
-    problem = Problem(f, parameters, numerical, h, stencil, bounds, (rtol, atol), name)
+    problem = Problem(f, parameters, numerical, h, stencil, bounds, rtol, atol, name)
     arrays = {}
     with np.errstate(all="ignore"):
-        pairs = enumerate(zip(given, found, strict=True))
-        sides = [Side(problem, k, *pair) for k, pair in pairs]
+        sides = [Side(problem, k, *pair) for k, pair in enumerate(zip(given, found, strict=True))]
         for side in sides:
             judge(side)
         spare(problem, sides)
         for side, leaf, place in zip(sides, parameters.leaves, parameters.names, strict=True):
-            key, parts = name + place[1:], (side.gradient, side.limit, side.wrong, side.rounding)
+            key, finding = name + place[1:], explain(side)
+            parts = side.gradient, side.limit, side.wrong, side.rounding
             shaped = [part.reshape(leaf.shape) for part in parts]
-            arrays[key] = array_check(key, shaped, side.rtol, explain(side))
+            arrays[key] = array_check(key, shaped, side.rtol, finding)
     return CheckReport(arrays, title)
 
 

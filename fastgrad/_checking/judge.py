@@ -35,8 +35,8 @@ class Side:
 
     `rounding` is what rounding and noise of f make of 0, `limit` the numerical gradient, or its
     limit where that was needed, `sigma` the noise of f where it was measured. `steps` holds the
-    limits of entries that were looked at, `kinks` the slopes below and above, by index; `thin`
-    tells that some passed as differences that are spread thinly.
+    limits of entries that were looked at, `kinks` the slopes beside x, by index. `thin` are those
+    that pass as differences that are spread thinly, `random` tells that f itself differs as much.
     """
 
     problem: Problem
@@ -46,20 +46,23 @@ class Side:
     steps: dict[int, Limit] = field(default_factory=dict)
     kinks: dict[int, tuple[float, float]] = field(default_factory=dict)
     sigma: float = 0.0
-    thin: bool = False
+    random: bool = False
 
     def __post_init__(self) -> None:
-        problem = self.problem
-        eps = max(2.0**-52, problem.eps, precision(self.gradient), *problem.parameters.epsilons)
+        problem, own = self.problem, precision(self.gradient)
+        eps = max(2.0**-52, problem.eps, *problem.parameters.epsilons)
         self.gradient, self.numerical = flat(self.gradient), flat(self.numerical)
         self.h = problem.parameters.parts(problem.steps)[self.leaf]
-        self.default = max(RTOL, eps**0.5)
+        self.default = max(RTOL, eps**0.5, own**0.5)
         self.rtol = self.default if problem.rtol is None else float(problem.rtol)
         self.rounding = 2 * eps * abs(problem.value) * problem.weight / np.maximum(self.h, eps**0.5)
+        finite = np.abs(self.gradient[np.isfinite(self.gradient)])
+        self.rounding += 4 * own * finite.max(initial=0.0)
         if problem.atol is not None:
             self.rounding = np.full(len(self.h), float(problem.atol))
         self.limit = self.numerical.copy()
         self.wrong = self.excess > 0
+        self.thin = np.zeros_like(self.wrong)
 
     @property
     def size(self) -> Floats:
@@ -84,15 +87,15 @@ class Side:
         parameters = self.problem.parameters
         return self.problem.name + parameters.name(parameters.starts[self.leaf] + i)[1:]
 
-    def find(self, i: int, tolerance: float) -> Limit:
-        """Return the limit of the differences of an entry."""
-        h, size, gradient = (float(part[i]) for part in (self.h, self.size, self.gradient))
-        return Line(self.problem, self.leaf, i).limit(h, self.sigma, tolerance, size, gradient)
+    def line(self, i: int) -> Line:
+        """Return f along the coordinate of an entry."""
+        return Line(self.problem, self.leaf, i, float(self.h[i]), float(self.gradient[i]))
 
     def look(self, places: Integers) -> None:
         """Judge entries one by one."""
         for i in places.tolist():
-            self.take(i, self.find(i, self.rtol * self.size[i] / 4))
+            size = float(self.size[i])
+            self.take(i, self.line(i).limit(self.sigma, self.rtol * size / 4, size))
 
     def take(self, i: int, found: Limit) -> None:
         """Judge an entry by the limit of its differences."""
@@ -112,27 +115,33 @@ class Side:
 def judge(side: Side) -> None:
     """Find out which entries are wrong."""
     problem = side.problem
-    told = side.wrong.any() and np.isfinite(side.gradient).all() and problem.atol is None
-    if not told or problem.random:
+    if not side.wrong.any() or problem.atol is not None or not np.isfinite(side.gradient).all():
         return
-    first = int(side.worst[0])
-    side.sigma = Line(problem, side.leaf, first).noise(float(side.h[first]))
+    if problem.random:
+        low, high = problem.random
+        by_itself = 4 * (high - low) * problem.weight / side.h
+        side.random = bool((side.excess <= by_itself).all())
+        if side.random:
+            return
+        side.rounding = np.maximum(side.rounding, by_itself)
+        side.wrong = side.excess > 0
+    side.sigma = side.line(int(side.worst[0])).noise()
     noise = NOISE * side.sigma * problem.weight / side.h
     # Where noise would hide a part in a thousand, larger steps may tell.
     if noise.max() <= 1e-3 * side.size.max():
         side.rounding = np.maximum(side.rounding, noise)
         side.wrong = side.excess > 0
     places = side.worst
-    if not len(places):
-        return
-    few = places[np.unique(np.linspace(0, len(places) - 1, LOOKED // 2).astype(int))]
-    side.look(places if len(places) <= LOOKED else few)
-    if len(places) > LOOKED and any(side.moved(i) for i in few.tolist()):
-        _look_at_all(side, places)
+    if len(places) <= LOOKED:
+        side.look(places)
+    else:
+        few = places[np.linspace(0, len(places) - 1, LOOKED // 2).astype(int)]
+        side.look(few)
+        if any(side.moved(i) for i in few.tolist()):
+            _look_at_all(side, places)
     for i in side.worst[:KINKS].tolist():
-        line = Line(problem, side.leaf, i)
-        if slopes := line.kink(side.h[i], side.sigma, side.gradient[i]):
-            side.kinks[i] = slopes
+        if kink := side.line(i).kink(side.sigma):
+            side.kinks[i] = kink
 
 
 def _look_at_all(side: Side, places: Integers) -> None:
@@ -167,17 +176,17 @@ def spare(problem: Problem, sides: list[Side]) -> None:
     if problem.rtol is not None or problem.atol is not None or not sides:
         return
     share = np.concatenate([_share(side) for side in sides])
-    # Of all others that are small, and seen.
-    small = np.where(share < THIN, share, 0.0) ** 2
+    small = np.where(share < THIN, share, 0.0)
+    squares = small**2
     count = np.count_nonzero(small) - (small > 0)
-    others = np.sqrt(np.maximum(small.sum() - small, 0) / np.maximum(count, 1))
+    others = np.sqrt(np.maximum(squares.sum() - squares, 0) / np.maximum(count, 1))
     spread = problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
-    thin = [side.wrong & part for side, part in zip(sides, spread, strict=True)]
-    for side, part in zip(sides, thin, strict=True):
-        part[list(side.kinks)] = False
-    if any(part.any() for part in thin) and _stay(sides, problem.parameters.parts(np.sqrt(small))):
-        for side, part in zip(sides, thin, strict=True):
-            side.wrong, side.thin = side.wrong & ~part, bool(part.any())
+    for side, part in zip(sides, spread, strict=True):
+        side.thin = side.wrong & part & (not side.random)
+        side.thin[list(side.kinks)] = False
+    if any(side.thin.any() for side in sides) and _stay(sides, problem.parameters.parts(small)):
+        for side in sides:
+            side.wrong &= ~side.thin
 
 
 def _stay(sides: list[Side], shares: list[Floats]) -> bool:
@@ -188,7 +197,8 @@ def _stay(sides: list[Side], shares: list[Floats]) -> bool:
         if passed.any():
             i = int(np.argmax(passed))
             gap = abs(side.numerical[i] - side.gradient[i])
-            moved.append(bool(abs(side.find(i, 0.0).value - side.gradient[i]) < gap / 2))
+            found = side.line(i).limit(side.sigma, 0.0, float(side.size[i]))
+            moved.append(bool(abs(found.value - side.gradient[i]) < gap / 2))
     return len(moved) > 2 * sum(moved)
 
 

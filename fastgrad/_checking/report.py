@@ -80,7 +80,8 @@ class ArrayCheck:
     @property
     def verdict(self) -> str:
         """Whether it passed, or how much of it is wrong, and why, in a few words."""
-        counts = f"{self.failing} of {self.gradient.size} entries differ"
+        differ = "differs" if self.failing == 1 else "differ"
+        counts = f"{self.failing} of {self.gradient.size} entries {differ}"
         return ", ".join(filter(None, ["passed" if self.passed else counts, self.kind]))
 
 
@@ -106,9 +107,12 @@ class CheckReport:
 
     @property
     def diagnosis(self) -> str:
-        """What was found, a line for each array that has something to tell; "" if none has."""
-        told = [array for array in self.arrays.values() if array.kind]
-        return "\n".join(f"{array.name}: {array.verdict}: {array.diagnosis}" for array in told)
+        """What was found, a line for arrays of which the same is to be told; "" for none."""
+        told: dict[str, list[str]] = {}
+        for array in self.arrays.values():
+            if array.kind:
+                told.setdefault(f"{array.verdict}. {array.diagnosis}", []).append(array.name)
+        return "\n".join(f"{', '.join(names)}: {text}" for text, names in told.items())
 
     def __str__(self) -> str:
         rows = [HEADINGS, *(array._row() for array in self.arrays.values())]

@@ -93,7 +93,7 @@ class Processes(Pool):
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Have a worker make a call; any call may start a process."""
-        with _without_main():
+        with _apart():
             return self.executor.submit(call, *arguments)
 
     def abandon(self) -> None:
@@ -106,6 +106,8 @@ class Processes(Pool):
         super().abandon()
         for process in processes:
             process.terminate()
+        for process in processes:  # One that is still starting looks for the executor's queues.
+            process.join(1.0)
 
 
 _starting = threading.Lock()
@@ -113,12 +115,12 @@ _starting = threading.Lock()
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
+def _apart() -> Iterator[None]:
     """Start workers without the caller's script, which they would run again.
 
     What they need of it comes with the work: cloudpickle sends it by value.
     """
-    with _starting:
+    with _starting, _no_ctrl_c():
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
@@ -127,11 +129,31 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Hear of Ctrl-C when the workers have been started; their server inherits the mask."""
+    heard: list[Any] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *what: heard.append(what)) if in_main else None
+    masks = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _serve() -> None:
     """Live as long as the caller, and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    if hasattr(signal, "siginterrupt"):
+    if hasattr(signal, "pthread_sigmask"):
         signal.siginterrupt(signal.SIGINT, False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_caller, daemon=True).start()
 
 

@@ -21,7 +21,6 @@ from fastgrad._typing import Array
 from fastgrad.networks._dense import ACTIVATIONS, Layers
 
 U = 2.0**-24
-SLOPES = {"sigmoid": 0.25, "tanh": 1.0, "relu": 1.0}
 WIDEST = 2**16
 """Inputs of a layer beyond which the estimate itself would round too much."""
 
@@ -36,7 +35,7 @@ def likeliest(layers: Layers, activation: str, x: Array) -> tuple[Array, Array]:
         z = z @ W.astype(np.float32) + b.astype(np.float32)
         if k < len(layers) - 1:
             z = ACTIVATIONS[activation].function(z)
-            error = SLOPES[activation] * error + 4 * U * np.sqrt(len(b))
+            error = ACTIVATIONS[activation].steepest * error + 4 * U * np.sqrt(len(b))
     scores, every = np.ascontiguousarray(z.T), np.arange(len(z))
     found = scores.argmax(axis=0)
     highest = scores[found, every]

@@ -15,20 +15,18 @@ Layers = list[tuple[Array, Array]]
 
 
 class Activation(NamedTuple):
-    """A function, and its derivative by the function's value."""
+    """What a hidden layer's units make of their pre-activations."""
 
     function: Callable[[Array], Array]
-    derivative: Callable[[Array], Array]
-
-
-def _relu(a: Array) -> Array:
-    return np.maximum(a, 0)
+    derivative: Callable[[Array], Array]  # By the function's value.
+    steepest: float
+    gain: float  # See `fastgrad.networks._kernels`.
 
 
 ACTIVATIONS = {
-    "sigmoid": Activation(sigmoid, lambda z: z * (1 - z)),
-    "relu": Activation(_relu, lambda z: z > 0),
-    "tanh": Activation(np.tanh, lambda z: 1 - z * z),
+    "sigmoid": Activation(sigmoid, lambda z: z * (1 - z), 0.25, 1.0),
+    "relu": Activation(lambda a: np.maximum(a, 0), lambda z: z > 0, 1.0, 0.0),
+    "tanh": Activation(np.tanh, lambda z: 1 - z * z, 1.0, 2.0),
 }
 
 

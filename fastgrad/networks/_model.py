@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import reference
+from fastgrad._derivatives.gradient import numerical_gradient
 from fastgrad._formulas.step_sizes import positive
 from fastgrad._parallel import blas, threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import class_numbers, mean_log_loss
+from fastgrad.networks._dense import Layers
 
-METHODS = "incremental", "full", "naive"
-"""The ways to the same central difference, fastest first."""
-
-PARAMETERS = 64
-"""Of which a worker takes the central difference at a time."""
+METHODS = "incremental", "full", "naive"  # Fastest first.
 
 
 class Model:
     """A classifier with softmax and cross entropy, and arrays in `params`.
 
-    A subclass has `_probabilities`, `_incremental`, `_check_inputs` and `gradient`.
+    A subclass has `_shape`, `_probabilities`, `_incremental` and `gradient`.
     """
 
     params: dict[str, Array]
     weight_decay_lambda: float = 0.0
+    _shape: tuple[int, ...]  # Of a sample.
+    _hint = ""  # How to come by samples of that shape.
     _together = 1000  # Samples whose accuracy is taken at a time: they stay in the caches.
 
     def predict(self, x: ArrayLike) -> Floats:
@@ -68,22 +69,14 @@ class Model:
             As for `predict`, and if the labels do not fit, see `fastgrad.functions.class_numbers`.
         """
         x, t = self._check_batch(x, t)
-        return mean_log_loss(self._probabilities(x), t) + self._decay()
+        squares = sum(float(np.sum(W**2)) for W in self._decaying().values())
+        return mean_log_loss(self._probabilities(x), t) + self.weight_decay_lambda * squares / 2
 
     def accuracy(self, x: ArrayLike, t: ArrayLike, *, workers: int | None = None) -> float:
         """Return the share of samples whose likeliest class is the labelled one, from 0 to 1.
 
-        Parameters
-        ----------
-        x, t : array_like
-            As for `loss`; what is float32 or uint8 is not copied to float64.
-        workers : int, optional
-            How many threads at most, as for `numerical_gradient`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As for `loss`, and if `workers` is not a whole number other than 0.
+        Takes the batch as `loss` does, and `workers` as `numerical_gradient` does. What is float32
+        or uint8 is not copied to float64.
         """
         x = self._check_inputs(x)
         t = class_numbers(t, len(x), self._classes)
@@ -150,11 +143,14 @@ class Model:
                 f"method={method!r} would not see the {own[0]} of this {type(self).__name__}; pass "
                 "method='naive', or use fastgrad.numerical_gradient"
             )
-        if method == "full":
-            return self._full(x, t, h, workers)
         with blas.one_thread():
-            found = self._incremental(x, t, h, workers)
-        return self._with_decay(found)
+            if method == "incremental":
+                return self._with_decay(self._incremental(x, t, h, workers))
+            found: Gradients = numerical_gradient(
+                self._loss_at(x, t), {k: array.astype(float) for k, array in self.params.items()},
+                h, workers=workers, backend="threads", nonfinite="keep",
+            )  # fmt: skip
+            return found
 
     def check_gradient(
         self,
@@ -168,50 +164,30 @@ class Model:
     ) -> Any:
         """Compare `gradient` with `numerical_gradient`, in every parameter.
 
-        Takes what `numerical_gradient` takes, and the tolerances of `fastgrad.check_gradient`.
-        What `gradient` returns in a subclass is checked as well.
+        Takes what `numerical_gradient` takes, and the tolerances of `fastgrad.check_gradient`;
+        raises what they raise. What `gradient` returns in a subclass is checked as well.
 
         Returns
         -------
         report
             ``report.passed``, and ``report.arrays["params['W1']"]``; prints as a table.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As for `numerical_gradient` and `fastgrad.check_gradient`.
         """
         from fastgrad._checking.check_gradient import compare
 
         x, t = self._check_batch(x, t)
         method = "naive" if self._overridden() else "incremental"
-
-        def loss(params: dict[str, Array]) -> float:
-            moved = copy.copy(self)
-            moved.params = params
-            return moved.loss(x, t)
-
         return compare(
-            loss,
-            self.params,
-            self.gradient(x, t),
+            self._loss_at(x, t), self.params, self.gradient(x, t),
             lambda h: self.numerical_gradient(x, t, h=h, workers=workers, method=method),
-            h=h,
-            rtol=rtol,
-            atol=atol,
+            h=h, rtol=rtol, atol=atol, name="params",
             title=f"backprop against finite differences of order 2, h = {h:g}",
-            name="params",
-        )
+        )  # fmt: skip
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by backprop."""
         raise NotImplementedError
 
     def _probabilities(self, x: Array) -> Floats:
-        raise NotImplementedError
-
-    def _check_inputs(self, x: ArrayLike) -> Array:
-        """Return `x` with an axis of samples, its values still to be checked by `finite`."""
         raise NotImplementedError
 
     def _incremental(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
@@ -224,6 +200,36 @@ class Model:
     @property
     def _classes(self) -> int:
         return len(list(self.params.values())[-1])
+
+    def _layers(self, first: int = 1) -> Layers:
+        """Return the W and b of the dense layers, which begin at ``W{first}``."""
+        ks = range(first, len(self.params) // 2 + 1)
+        return [(self.params[f"W{k}"], self.params[f"b{k}"]) for k in ks]
+
+    def _loss_at(self, x: Array, t: Integers) -> Callable[[dict[str, Array]], float]:
+        """Return the loss of the batch as a function of the parameters."""
+
+        def loss(params: dict[str, Array]) -> float:
+            moved = copy.copy(self)
+            moved.params = params
+            return moved.loss(x, t)
+
+        return loss
+
+    def _check_inputs(self, x: ArrayLike) -> Array:
+        """Return `x` with an axis of samples, its values still to be checked by `finite`."""
+        x, shape = np.asarray(x), self._shape
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"x must hold real numbers, got dtype {x.dtype}; pass x.astype(float)")
+        if x.ndim - len(shape) not in (0, 1) or x.shape[-len(shape) :] != shape:
+            many = ", ".join(map(str, ("N", *shape)))
+            raise ValueError(
+                f"x must have shape ({many}), or {shape} for one sample, got {x.shape}{self._hint}"
+            )
+        x = x.reshape(-1, *shape)
+        if not len(x):
+            raise ValueError("x must hold at least one sample, got an empty batch")
+        return x
 
     def _check_batch(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Integers]:
         x = finite(self._check_inputs(x))
@@ -238,7 +244,6 @@ class Model:
                     f"params[{name!r}] must be a floating point array, got {kind}: a step would "
                     "be lost; use .astype(float)"
                 )
-        for array in self.params.values():
             largest = max(float(array.max()), -float(array.min()))
             if largest + h == largest:
                 raise ValueError(
@@ -247,59 +252,19 @@ class Model:
 
     def _overridden(self) -> list[str]:
         """Return which of the functions that curves stand for are the caller's own."""
-        names = "predict", "loss", "_probabilities"
-        modules = [getattr(getattr(self, name), "__module__", None) or "" for name in names]
-        return [
-            name
-            for name, module in zip(names, modules, strict=True)
-            if not module.startswith("fastgrad.networks.")
-        ]
+        own = {name: getattr(self, name) for name in ("predict", "loss", "_probabilities")}
+        modules = {name: getattr(f, "__module__", None) or "" for name, f in own.items()}
+        return [name for name in own if not modules[name].startswith("fastgrad.networks.")]
 
-    def _full(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
-        """Return the central differences of the loss, on copies of the parameters."""
-
-        def differences(block: tuple[str, range]) -> Floats:
-            name, where = block
-            moved = copy.copy(self)
-            moved.params = {**self.params, name: self.params[name].copy()}
-            flat, found = moved.params[name].reshape(-1), np.empty(len(where))
-            for k, i in enumerate(where):
-                saved = flat[i]
-                flat[i] = saved + h
-                above = moved.loss(x, t)
-                flat[i] = saved - h
-                found[k] = (above - moved.loss(x, t)) / (2 * h)
-                flat[i] = saved
-            return found
-
-        blocks = [
-            (name, part)
-            for name, array in self.params.items()
-            for part in threads.partition(range(array.size), -(-array.size // PARAMETERS))
-        ]
-        with blas.one_thread():
-            found = threads.run(differences, blocks, workers)
-        grads: dict[str, Any] = {name: [] for name in self.params}
-        for (name, _), part in zip(blocks, found, strict=True):
-            grads[name].append(part)
-        return {
-            name: np.concatenate(parts).reshape(self.params[name].shape)
-            for name, parts in grads.items()
-        }
-
-    def _decay(self) -> float:
-        if not self.weight_decay_lambda:
-            return 0.0
-        squares = (np.sum(W**2) for name, W in self.params.items() if name.startswith("W"))
-        return float(self.weight_decay_lambda * sum(squares) / 2)
+    def _decaying(self) -> Gradients:
+        """Return the weights whose squares the loss contains, none without weight decay."""
+        names = [name for name in self.params if name.startswith("W") and self.weight_decay_lambda]
+        return {name: self.params[name] for name in names}
 
     def _with_decay(self, grads: Gradients) -> Gradients:
         """Add the decay's gradient; of a square, the central difference is exact."""
-        if self.weight_decay_lambda:
-            for name, W in self.params.items():
-                if name.startswith("W"):
-                    grads[name] = grads[name] + self.weight_decay_lambda * W
-        return grads
+        decayed = {k: grads[k] + self.weight_decay_lambda * W for k, W in self._decaying().items()}
+        return {**grads, **decayed}
 
 
 def finite(x: Array) -> Array:

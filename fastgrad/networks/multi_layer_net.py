@@ -21,14 +21,8 @@ class MultiLayerNet(Network):
         Numbers of units of the hidden layers.
     output_size : int
         Number of classes.
-    activation : {"relu", "sigmoid", "tanh"}
-        Of the hidden layers.
-    weight_init_std : float or {"relu", "he", "sigmoid", "xavier"}, default "relu"
-        See `Network`.
-    weight_decay_lambda : float, default 0
-        See `Network`.
-    rng : numpy.random.Generator, optional
-        See `Network`.
+    activation, weight_init_std, weight_decay_lambda, rng
+        As for `Network`.
 
     Notes
     -----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
 from fastgrad.networks._accuracy import likeliest
-from fastgrad.networks._curves import layers_gradient
+from fastgrad.networks._curves import layer_gradient
 from fastgrad.networks._dense import ACTIVATIONS, Layers, backprop, inputs_and_scores
-from fastgrad.networks._forward import ForwardPass, pays_to_skip
+from fastgrad.networks._forward import ForwardPass
 from fastgrad.networks._model import Model, check_sizes
 
 
@@ -75,7 +76,7 @@ class Network(Model):
             )
         self.activation, self.weight_decay_lambda = activation, weight_decay_lambda
         draw = np.random.standard_normal if rng is None else rng.standard_normal
-        self.params = {}
+        self.params, self._shape = {}, (int(sizes[0]),)
         for k, (inputs, units) in enumerate(itertools.pairwise(sizes), 1):
             self.params[f"W{k}"] = spread(weight_init_std, inputs) * draw((inputs, units))
             self.params[f"b{k}"] = np.zeros(units)
@@ -93,10 +94,6 @@ class Network(Model):
         found, _ = backprop(self._layers(), self.activation, *self._check_batch(x, t))
         return self._with_decay(by_name(found))
 
-    def _layers(self) -> Layers:
-        count = len(self.params) // 2
-        return [(self.params[f"W{k}"], self.params[f"b{k}"]) for k in range(1, count + 1)]
-
     def _probabilities(self, x: Array) -> Floats:
         return softmax(inputs_and_scores(self._layers(), self.activation, x)[1])
 
@@ -111,62 +108,40 @@ class Network(Model):
         return classes
 
     def _incremental(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
-        return by_name(dense_gradient(self._layers(), self.activation, x, t, h, workers))
-
-    def _check_inputs(self, x: ArrayLike) -> Array:
-        x = np.asarray(x)
-        features = len(self.params["W1"])
-        if x.dtype.kind not in "iuf":
-            raise TypeError(f"x must hold real numbers, got dtype {x.dtype}; pass x.astype(float)")
-        if x.ndim not in (1, 2) or x.shape[-1] != features:
-            raise ValueError(
-                f"x must have shape (N, {features}), or ({features},) for one sample, got {x.shape}"
-            )
-        x = x.reshape(1, -1) if x.ndim == 1 else x
-        if not len(x):
-            raise ValueError("x must hold at least one sample, got an empty batch")
-        return x
+        return dense_gradient(self._layers(), self.activation, x, t, h, workers)
 
 
 def dense_gradient(
-    layers: Layers, activation: str, x: Array, t: Integers, h: float, workers: int
-) -> list[tuple[Floats, Floats]]:
-    """Return the central difference of the mean loss for W and b of each layer.
+    layers: Layers, activation: str, x: Array, t: Integers, h: float, workers: int, first: int = 1
+) -> Gradients:
+    """Return the central differences of the mean loss, from ``W{first}`` on.
 
     The samples are cut into blocks that depend on the network and the batch alone, and so do the
     bits.
     """
     layers = [(np.ascontiguousarray(W, float), np.ascontiguousarray(b, float)) for W, b in layers]
-    skips_zeros = pays_to_skip(layers[0][0], x)
 
-    def of_block(block: range) -> list[tuple[Floats, Floats]]:
+    def of_block(block: range) -> Gradients:
         part = slice(block.start, block.stop)
         with np.errstate(all="ignore"):  # Units saturate, and probabilities underflow.
-            forward = ForwardPass(layers, activation, x[part], t[part], skips_zeros)
-            return layers_gradient(forward, h)
+            forward = ForwardPass(layers, activation, x[part], t[part])
+            derivatives = enumerate(forward.derivatives())
+            return by_name([layer_gradient(forward, k, h, d) for k, d in derivatives], first)
 
     # The curves of deeper layers are worth a thread each 10 samples.
     together = max(50 if len(layers) < 3 else 10, math.ceil(len(x) / 16))
     blocks = threads.partition(range(len(x)), math.ceil(len(x) / together))
+    found = threads.run(of_block, blocks, workers)
     # The sums are taken in the order of the blocks.
-    found, *others = threads.run(of_block, blocks, workers)
-    for other in others:
-        for mine, its in zip(found, other, strict=True):
-            for total, part in zip(mine, its, strict=True):
-                total += part
-    for W, b in found:
-        W /= len(x)
-        b /= len(x)
-    return found
+    return {k: functools.reduce(np.add, [part[k] for part in found]) / len(x) for k in found[0]}
 
 
-def by_name(layers: list[tuple[Floats, Floats]]) -> Gradients:
+def by_name(layers: list[tuple[Floats, Floats]], first: int = 1) -> Gradients:
     """Return arrays of layers under the names of their parameters."""
-    return {
-        f"{name}{k}": array
-        for k, layer in enumerate(layers, 1)
-        for name, array in zip("Wb", layer, strict=True)
-    }
+    found = {}
+    for k, (W, b) in enumerate(layers, first):
+        found[f"W{k}"], found[f"b{k}"] = W, b
+    return found
 
 
 def spread(weight_init_std: float | str, inputs: int) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,14 +12,12 @@ from numpy.typing import ArrayLike
 from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
-from fastgrad.networks._dense import Layers, backprop, inputs_and_scores
+from fastgrad.networks._dense import backprop, inputs_and_scores
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._kernels import pooled_moves_kernel
 from fastgrad.networks._model import Model, check_sizes
 from fastgrad.networks.network import by_name, dense_gradient
 
-BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
-"""The book's convolution."""
+BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}  # The book's convolution.
 
 
 class SimpleConvNet(Model):
@@ -62,6 +60,7 @@ class SimpleConvNet(Model):
     True
     """
 
+    _hint = "; load_mnist(flatten=False) gives such images"
     _together = 100
 
     def __init__(
@@ -81,7 +80,7 @@ class SimpleConvNet(Model):
         filters, size, self.pad, self.stride = (conv[name] for name in BOOK)
         check_sizes(filter_num=filters, filter_size=size, stride=self.stride, pad=self.pad + 1)
         check_sizes(hidden_size=hidden_size, output_size=output_size, channels=channels)
-        self._image = channels, rows, columns
+        self._shape = channels, rows, columns
         pooled = [((n - size + 2 * self.pad) // self.stride + 1) // 2 for n in (rows, columns)]
         if min(pooled) < 1:
             raise ValueError(f"input_dim {input_dim} is too small for filters of {size}x{size}")
@@ -105,18 +104,14 @@ class SimpleConvNet(Model):
         x, t = self._check_batch(x, t)
         patches = self._patches(x)
         a = self._convolution(patches)
-        windows, features = pool(a)
-        dense, d = backprop(self._dense(), "relu", features.reshape(len(x), -1), t)
+        features = pool(a)
+        dense, d = backprop(self._layers(2), "relu", features.reshape(len(x), -1), t)
         d = np.dot(d, self.params["W2"].T).reshape(features.shape) * (features > 0)
-        first = np.argmax(windows, axis=-1)[..., np.newaxis] == np.arange(4)  # of each window
-        da = np.zeros_like(a)
-        whole = da[:, :, : 2 * d.shape[2], : 2 * d.shape[3]]
-        whole[:] = unpool(first * d[..., np.newaxis])
+        da, largest = np.zeros_like(a), np.argmax(corners(a), axis=0)
+        for k, corner in enumerate(corners(da)):
+            corner[:] = d * (largest == k)
         grads = {"W1": np.tensordot(da, patches, ([0, 2, 3], [0, 2, 3]))}
-        return {**grads, "b1": da.sum(axis=(0, 2, 3)), **renamed(dense)}
-
-    def _dense(self) -> Layers:
-        return [(self.params[f"W{k}"], self.params[f"b{k}"]) for k in (2, 3)]
+        return {**grads, "b1": da.sum(axis=(0, 2, 3)), **by_name(dense, 2)}
 
     def _patches(self, x: Array) -> Floats:
         """Return a view (N, channels, rows, columns, size, size): what each output sees."""
@@ -132,82 +127,56 @@ class SimpleConvNet(Model):
         return np.ascontiguousarray(a.transpose(0, 3, 1, 2))
 
     def _probabilities(self, x: Array) -> Floats:
-        features = pool(self._convolution(self._patches(x)))[1].reshape(len(x), -1)
-        return softmax(inputs_and_scores(self._dense(), "relu", features)[1])
+        features = pool(self._convolution(self._patches(x))).reshape(len(x), -1)
+        return softmax(inputs_and_scores(self._layers(2), "relu", features)[1])
 
     def _incremental(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
         patches = self._patches(x)
         a = self._convolution(patches)
-        features = pool(a)[1].reshape(len(x), len(self.params["b1"]), -1)
-        dense = dense_gradient(self._dense(), "relu", features.reshape(len(x), -1), t, h, workers)
+        features = pool(a).reshape(len(x), -1)
+        dense = dense_gradient(self._layers(2), "relu", features, t, h, workers, 2)
         with np.errstate(all="ignore"):
-            forward = ForwardPass(self._dense(), "relu", features.reshape(len(x), -1), t)
+            forward = ForwardPass(self._layers(2), "relu", features, t)
 
         def of_filter(f: int) -> tuple[Floats, float]:
             with np.errstate(all="ignore"):
-                return filter_gradient(forward, patches, a[:, f], features[:, f], f, h)
+                return filter_gradient(forward, patches, a[:, f], f, h)
 
         W, b = zip(*threads.run(of_filter, range(a.shape[1]), workers), strict=True)
-        return {"W1": np.array(W), "b1": np.array(b), **renamed(dense)}
-
-    def _check_inputs(self, x: ArrayLike) -> Array:
-        x = np.asarray(x)
-        if x.dtype.kind not in "iuf":
-            raise TypeError(f"x must hold real numbers, got dtype {x.dtype}; pass x.astype(float)")
-        if x.ndim not in (3, 4) or x.shape[-3:] != self._image:
-            raise ValueError(
-                f"x must have shape (N, {', '.join(map(str, self._image))}), or that of one image, "
-                f"got {x.shape}; load_mnist(flatten=False) gives such images"
-            )
-        x = x[np.newaxis] if x.ndim == 3 else x
-        if not len(x):
-            raise ValueError("x must hold at least one sample, got an empty batch")
-        return x
+        return {"W1": np.array(W), "b1": np.array(b), **dense}
 
 
 def filter_gradient(
-    forward: ForwardPass, patches: Floats, a: Floats, features: Floats, f: int, h: float
+    forward: ForwardPass, patches: Floats, a: Floats, f: int, h: float
 ) -> tuple[Floats, float]:
     """Return the central differences for the weights and the bias of filter `f`.
 
     Its weight moves one channel, `a` (N, rows, columns), by ±h times what it is multiplied with,
-    and so the channel's `features` behind the pooling.
+    and so what the pooling makes of that channel, inputs of the first dense layer.
     """
-    N, mine = features.shape
-    W = np.ascontiguousarray(forward.layers[0][0][f * mine : (f + 1) * mine], float)
-    moves, samples = np.empty((N, mine)), np.arange(N)
+    before = pool(a)
+    mine = before[0].size
+    W = forward.layers[0][0][f * mine : (f + 1) * mine]
 
-    def difference(inputs: Floats) -> float:
-        rises = []
-        for d in (h, -h):
-            pooled_moves_kernel(a, inputs, d, features, moves)
-            rises.append(forward.rises(0, samples, moves @ W))
-        return float((rises[0] - rises[1]).sum() / (2 * h * N))
+    def loss(d: Floats) -> float:
+        moves = (pool(a + d) - before).reshape(len(a), mine)
+        return float(forward.rises(0, slice(None), moves @ W).mean())
 
-    _, channels, _, _, rows, columns = patches.shape
-    found = np.empty((channels, rows, columns))
+    def quotient(inputs: Floats) -> float:
+        return (loss(h * inputs) - loss(-h * inputs)) / (2 * h)
+
+    found = np.empty((patches.shape[1], *patches.shape[4:]))
     for c, i, j in np.ndindex(found.shape):
-        found[c, i, j] = difference(patches[:, c, :, :, i, j])
-    return found, difference(np.broadcast_to(1.0, a.shape))
+        found[c, i, j] = quotient(patches[:, c, :, :, i, j])
+    return found, quotient(np.ones_like(a))
 
 
-def pool(a: Floats) -> tuple[Floats, Floats]:
-    """Return windows of 2x2 (N, filters, rows, columns, 4), and their largest, but at least 0."""
-    N, filters, rows, columns = a.shape
-    whole = a[:, :, : rows // 2 * 2, : columns // 2 * 2]
-    windows = whole.reshape(N, filters, rows // 2, 2, columns // 2, 2).transpose(0, 1, 2, 4, 3, 5)
-    windows = windows.reshape(N, filters, rows // 2, columns // 2, 4)
-    return windows, np.maximum(windows.max(axis=-1), 0)
+def corners(a: Floats) -> list[Floats]:
+    """Return four views on the last two axes: the numbers of each window of 2x2."""
+    rows, columns = (n // 2 * 2 for n in a.shape[-2:])
+    return [a[..., i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
 
 
-def unpool(windows: Floats) -> Floats:
-    """Return the inverse of `pool`'s windows, (N, filters, 2 rows, 2 columns)."""
-    N, filters, rows, columns, _ = windows.shape
-    pairs = windows.reshape(N, filters, rows, columns, 2, 2).transpose(0, 1, 2, 4, 3, 5)
-    return pairs.reshape(N, filters, 2 * rows, 2 * columns)
-
-
-def renamed(dense: list[tuple[Floats, Floats]]) -> Gradients:
-    """Return the gradients of the dense layers, whose names begin at W2."""
-    found: dict[str, Any] = by_name([(np.empty(0), np.empty(0)), *dense])
-    return {name: array for name, array in found.items() if name[1:] != "1"}
+def pool(a: Floats) -> Floats:
+    """Return the largest number of each window of 2x2, but at least 0."""
+    return functools.reduce(np.maximum, corners(a), np.zeros(()))
