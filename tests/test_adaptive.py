@@ -1,5 +1,6 @@
 """`h="auto"` and `h="quick"`: steps found for each coordinate, errors estimated."""
 
+import math
 import zlib
 
 import functions_of_x
@@ -293,3 +294,31 @@ def test_a_rule_that_is_not_known_is_refused():
 def test_no_estimate_without_a_rule():
     _, info = numerical_gradient(lambda x: float(x[0]), np.array([1.0]), full_output=True)
     assert info.error is None
+
+
+@pytest.mark.parametrize("rule", ["auto", "quick"])
+def test_a_batch_of_a_search_is_as_small_as_x_is_large(rule, monkeypatch):
+    monkeypatch.setattr("fastgrad._evaluation.batched.BATCH_BYTES", 20 * 8 * 8)  # 20 points
+    lengths = []
+
+    def f(points):
+        lengths.append(len(points))
+        return np.sum(points**2, axis=1)
+
+    x = np.arange(1.0, 9.0)
+    gradient, info = numerical_gradient(f, x, rule, batched=True, full_output=True)
+    np.testing.assert_allclose(gradient, 2 * x, rtol=1e-9)
+    assert 4 < max(lengths) <= 20
+    assert sum(lengths) == info.evaluations
+
+
+@pytest.mark.parametrize("rule", ["auto", "quick"])
+def test_of_coordinates_searched_side_by_side_the_first_one_that_fails_is_named(rule):
+    x = np.ones(300)
+
+    def f(x):
+        away = np.flatnonzero(x != 1.0)
+        return math.inf if len(away) and away[0] in (7, 3, 299) else float(x @ x)
+
+    with pytest.raises(FloatingPointError, match=r"all steps around x\[3\] = 1.0"):
+        numerical_gradient(f, x, rule)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
-from fastgrad._derivatives.arguments import begin
-from fastgrad._derivatives.info import make_info
+from fastgrad._derivatives.arguments import Request
+from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.along import Along, Direction, longest_step
-from fastgrad._formulas.bounds import Bounds, read_bounds
+from fastgrad._formulas.bounds import Bounds
 from fastgrad._formulas.stencils import Stencil, named
-from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive
+from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
 
@@ -38,11 +37,9 @@ def directional_derivative(
     Parameters
     ----------
     f : callable
-        ``f(x, *args)`` returns a number or an array. It may ignore its argument and read x from
-        its closure: x is moved in place and put back.
-    x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
-        Where. It holds the same bits after the call as before, also after an exception in f or
-        Ctrl-C.
+        ``f(x, *args)`` returns a number or an array; else as in `numerical_gradient`.
+    x, args, nonfinite
+        As in `numerical_gradient`.
     v : like x
         The direction: of the structure and the shapes of x, finite. Along 0 the derivative is 0,
         as the formula has it.
@@ -50,16 +47,14 @@ def directional_derivative(
         The step of t, absolute. By default the largest with which no coordinate moves by more than
         the default step of `numerical_gradient`: ``1e-4 / max(|v|)`` for float64, so that twice as
         long a v gives twice the derivative.
-    args, stencil : optional
-        As for `numerical_gradient`, without "complex".
+    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
+        The formula.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As for `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
+        As in `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
         same order looks to the other, with a smaller step where not even that fits. Fixed
         coordinates do not move, whatever v says.
-    nonfinite : {"raise", "keep"}
-        What to do when f is not finite: raise, or carry on with it.
     full_output : bool, default False
-        Return ``(derivative, info)`` with a `fastgrad.Info`, whose step is that of t.
+        Return ``(derivative, info)`` with an `Info`, whose step is that of t.
 
     Returns
     -------
@@ -71,10 +66,8 @@ def directional_derivative(
     TypeError, ValueError
         If an argument does not fit, v moves nothing at this h, or leads out of the bounds
         forwards and backwards: f has not been evaluated then.
-    FloatingPointError
-        If f is not finite somewhere.
-    Exception
-        What f raises, with a note that says where.
+    FloatingPointError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -97,19 +90,18 @@ def directional_derivative(
     >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
     np.float64(-2.0)
     """
-    start = time.perf_counter()
-    formula, request = named(stencil), begin(f, x, args, nonfinite=nonfinite)
+    formula = named(stencil)
+    request = Request(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
     parameters = request.parameters
-    limits = read_bounds(parameters, bounds)
-    along = read_direction(parameters, v, limits)
+    along = read_direction(parameters, v, request.bounds)
+    given = None if h is None else positive(h, "h must be a number")
 
     def make(eps: float) -> Along:
-        step = _longest(parameters, along, eps) if h is None else positive(h, "h must be a number")
-        return Along(Direction(parameters, along, formula, step, limits), with_value=full_output)
+        step = longest(parameters, along, first_steps, eps) if given is None else given
+        return Along(Direction(parameters, along, formula, step, request.bounds), full_output)
 
-    found = request.derivatives(make, numbers=False)
-    derivative = found.rows[0].reshape(found.shape)[()]
-    return (derivative, make_info(start, found, parameters)) if full_output else derivative
+    found = differentiate(request, make, numbers=False)
+    return request.answer(found.rows[0].reshape(found.shape)[()], found)
 
 
 def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Array:
@@ -119,8 +111,7 @@ def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Arr
     return along if bounds is None else np.where(bounds.fixed, 0.0, along)
 
 
-def _longest(parameters: Parameters, along: Array, eps: float) -> float:
+def longest(parameters: Parameters, along: Array, default: Default, eps: float = 0.0) -> float:
     """Return the step with which no coordinate moves by more than its default."""
-    sizes = StepSizes(parameters, None, None, first_steps, eps)
-    every = range(parameters.size)
-    return longest_step(along, sizes.of(every, parameters.vector()))
+    sizes = StepSizes(parameters, None, None, default, eps)
+    return longest_step(along, sizes.of(range(parameters.size), parameters.vector()))

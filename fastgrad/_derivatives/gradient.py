@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import Request, begin, check, make_steps
-from fastgrad._derivatives.engine import Found
-from fastgrad._derivatives.info import make_info
+from fastgrad._derivatives.arguments import Request, check, make_steps
+from fastgrad._derivatives.engine import differentiate
 from fastgrad._derivatives.searches import check_rule, search
-from fastgrad._formulas.bounds import Bounds, read_bounds
 from fastgrad._formulas.complex_step import refuse_bounds
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.stencils import Stencil, named
@@ -163,42 +160,21 @@ def numerical_gradient(
     >>> bool(abs(gradient - np.cos(1.0)) < info.error < 1e-13)
     True
     """
-    start = time.perf_counter()
-    request = begin(
-        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, errors=errors,
-        progress=progress, batched=batched,
+    request = Request(
+        f, x, args, stencil=stencil, workers=workers, backend=backend, batched=batched,
+        bounds=bounds, nonfinite=nonfinite, errors=errors, progress=progress,
+        full_output=full_output,
     )  # fmt: skip
-    if stencil == "complex":
-        refuse_bounds(bounds)
-    parameters, limits = request.parameters, read_bounds(request.parameters, bounds)
     if isinstance(h, str):
         check_rule(h, relative_step, stencil)
-        found = search(request, h, limits)
-        gradient = parameters.assemble(found.rows["derivative"])
-    else:
-        found = _by_formula(request, h, relative_step, stencil, limits, with_value=full_output)
-        gradient = parameters.assemble(found.rows)
-    if not full_output:
-        return gradient
-    return gradient, make_info(start, found, parameters)
-
-
-def _by_formula(
-    request: Request,
-    h: Any,
-    relative_step: float | None,
-    stencil: str | Stencil,
-    bounds: Bounds | None,
-    *,
-    with_value: bool,
-) -> Found:
-    """Return the derivatives by steps that are known before f is evaluated."""
+        found = search(request, h)
+        return request.answer(request.parameters.assemble(found.rows["derivative"]), found)
 
     def make(eps: float) -> Coordinates:
-        steps = make_steps(request, stencil, h, relative_step, bounds, eps)
-        return Coordinates(steps, with_value)
+        return Coordinates(make_steps(request, stencil, h, relative_step, eps), full_output)
 
-    return request.derivatives(make)
+    found = differentiate(request, make)
+    return request.answer(request.parameters.assemble(found.rows), found)
 
 
 def grad(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import begin, check_one_array
-from fastgrad._derivatives.info import make_info
-from fastgrad._formulas.bounds import read_bounds
+from fastgrad._derivatives.arguments import Request, check_one_array
+from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.second_order import SecondOrder
 from fastgrad._formulas.second_stencils import second
 from fastgrad._formulas.stencils import Stencil, named
@@ -39,37 +37,23 @@ def hessian(
 
     Parameters
     ----------
-    f : callable
-        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
-        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
-        compiled loop.
+    f, args, workers, backend, batched, nonfinite, progress
+        As in `numerical_gradient`.
     x : ndarray of float, number, or pandas object
-        Where: one array of any shape. It holds the same bits after the call as before, also after
-        an exception in f, Ctrl-C, or the loss of a worker.
+        Where: one array of any shape; else as in `numerical_gradient`.
     h : float or array of x's shape, optional
         The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
         with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
         there truncation, h**order, and rounding, eps / h**2, are about equal.
-    args : tuple, optional
-        Further arguments of `f`.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
         formula for the second derivative on the same offsets is used, and where they are too few
         for its order, as those to one side are, on one more.
-    workers, backend : int and str, optional
-        As for `numerical_gradient`.
-    batched : bool, default False
-        `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns k
-        numbers. A batch takes at most 64 MiB.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As for `numerical_gradient`; rows and columns of fixed coordinates are 0.
-    nonfinite : {"raise", "keep"}
-        What to do when f is not finite: raise, or carry on with it.
-    progress : bool, default False
-        Show a bar with the time left.
+        As in `numerical_gradient`; rows and columns of fixed coordinates are 0.
     full_output : bool, default False
-        Return ``(hessian, info)`` with a `fastgrad.Info`.
+        Return ``(hessian, info)`` with an `Info`.
 
     Returns
     -------
@@ -79,12 +63,8 @@ def hessian(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit; f has not been evaluated then.
-    FloatingPointError
-        If f is not finite somewhere; the message names the coordinates and the sides.
-    RuntimeError, Exception
-        As for `numerical_gradient`.
+    TypeError, ValueError, FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -110,24 +90,21 @@ def hessian(
     array([[4., 2.],
            [2., 0.]])
     """
-    start = time.perf_counter()
     formula = named(stencil)
-    request = begin(
-        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, progress=progress,
-        batched=batched,
+    request = Request(
+        f, x, args, workers=workers, backend=backend, batched=batched, bounds=bounds,
+        nonfinite=nonfinite, progress=progress, full_output=full_output,
     )  # fmt: skip
     parameters = request.parameters
     check_one_array(parameters, "hessian")
-    limits = read_bounds(parameters, bounds)
 
     def make(eps: float) -> SecondOrder:
         sizes = StepSizes(parameters, h, None, second_steps(formula.order), eps)
-        return SecondOrder(
-            Steps(parameters, second(formula), sizes, limits, keep_nan=request.keep), full_output
-        )
+        steps = Steps(parameters, second(formula), sizes, request.bounds, keep_nan=request.keep)
+        return SecondOrder(steps, full_output)
 
-    found = request.derivatives(make)
+    found = differentiate(request, make)
     shape, dtype = parameters.leaves[0].shape, parameters.dtypes[0]
-    result = found.formula.hessian(found.rows, found.value).astype(dtype).reshape(shape + shape)
-    result = parameters.labelled(0, result, times=2)
-    return (result, make_info(start, found, parameters)) if full_output else result
+    rows = found.formula.hessian(found.rows, found.value)
+    result = parameters.labelled(0, rows.astype(dtype).reshape(shape + shape), times=2)
+    return request.answer(result, found)

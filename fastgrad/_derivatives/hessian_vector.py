@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 
-from fastgrad._derivatives.arguments import Request, begin
-from fastgrad._derivatives.directional import read_direction
-from fastgrad._derivatives.engine import Found, Options, differentiate
-from fastgrad._derivatives.info import make_info
-from fastgrad._evaluation.callable import Calls
-from fastgrad._evaluation.values import Reader
-from fastgrad._formulas.along import Along, Direction, GradientAlong, longest_step
-from fastgrad._formulas.bounds import Bounds, read_bounds
+from fastgrad._derivatives.arguments import Request
+from fastgrad._derivatives.directional import longest, read_direction
+from fastgrad._derivatives.engine import differentiate
+from fastgrad._derivatives.info import Found
+from fastgrad._formulas.along import Along, Direction, GradientAlong
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive, second_steps
@@ -49,12 +46,9 @@ def hessian_vector_product(
     Parameters
     ----------
     f : callable or None
-        ``f(x, *args)`` returns a number. It may ignore its argument and read x from its closure:
-        x is moved in place and put back. A function compiled by ``numba.njit`` is driven from a
-        compiled loop. Not called, and None is allowed, where `gradient` is given.
-    x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
-        Where. It holds the same bits after the call as before, also after an exception in f,
-        Ctrl-C, or the loss of a worker.
+        As in `numerical_gradient`. Not called, and None is allowed, where `gradient` is given.
+    x, args, workers, backend
+        As in `numerical_gradient`.
     v : like x
         Of the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
     h : float, optional
@@ -64,23 +58,19 @@ def hessian_vector_product(
         with `gradient` as in `directional_derivative`.
     gradient : callable, optional
         ``gradient(x, *args)`` returns the gradient of f: like x. It may read x from its closure.
-    args : tuple, optional
-        Further arguments of `f` and `gradient`.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula.
-    workers, backend : int and str, optional
-        Who works on the numerical gradients, as for `numerical_gradient`.
     batched : bool, default False
-        `f` takes many points at once, as for `numerical_gradient`. Not with `gradient`.
+        As in `numerical_gradient`. Not with `gradient`.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As for `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
+        As in `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
         the room on a side, without `gradient`, half is for v and half for the coordinates. Fixed
         coordinates do not move, whatever v says, and the product is 0 there.
     nonfinite : {"raise", "keep"}
         What to do when f or `gradient` is not finite: raise, or carry on with it.
     full_output : bool, default False
-        Return ``(product, info)`` with a `fastgrad.Info`. Its value is f(x), and NaN with
-        `gradient`, whose calls then are the evaluations; its step is that along v.
+        Return ``(product, info)`` with an `Info`. Its value is f(x), and NaN with `gradient`,
+        whose calls then are the evaluations; its step is that along v.
 
     Returns
     -------
@@ -93,10 +83,8 @@ def hessian_vector_product(
         If an argument does not fit, v moves nothing at this h, or leads out of the bounds
         forwards and backwards: before anything is evaluated. If `gradient` returns anything that
         is not like x.
-    FloatingPointError
-        If f or `gradient` is not finite somewhere.
-    RuntimeError, Exception
-        As for `numerical_gradient`.
+    FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -125,73 +113,58 @@ def hessian_vector_product(
     >>> hessian_vector_product(None, x, v, gradient=g).round(6)
     array([2., 2.])
     """
-    start = time.perf_counter()
     if not (gradient is None or callable(gradient)):
         raise TypeError(f"gradient must be callable or None, got {gradient!r}")
     if batched and gradient is not None:
         raise ValueError("batched=True is for f, which is not called where gradient is given")
     formula = named(stencil)
-    request = begin(
+    request = Request(
         f if gradient is None else gradient, x, args, workers=workers, backend=backend,
-        nonfinite=nonfinite, batched=batched,
+        batched=batched, bounds=bounds, nonfinite=nonfinite, full_output=full_output,
     )  # fmt: skip
-    parameters = request.parameters
-    limits = read_bounds(parameters, bounds)
-    along = read_direction(parameters, v, limits)
+    along = read_direction(request.parameters, v, request.bounds)
     step = None if h is None else positive(h, "h must be a number")
     if gradient is not None:
-        found = _from_gradient(request, along, formula, step, limits)
+        found = _from_gradient(request, along, formula, step)
         found.value, found.shape, product = np.float64(math.nan), (), found.rows[0]
     else:
-        found = _from_values(request, along, formula, step, limits, with_value=full_output)
+        found = _from_values(request, along, formula, step)
         direction, rows = found.formula.direction, list(found.rows)
         center = rows.pop() if direction.formula.center else None
         product = direction.derivative(rows, center)
-    result = parameters.assemble(product)
-    return (result, make_info(start, found, parameters)) if full_output else result
+    return request.answer(request.parameters.assemble(product), found)
 
 
-def _from_gradient(
-    request: Request, along: Array, formula: Stencil, h: float | None, bounds: Bounds | None
-) -> Found:
+def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | None) -> Found:
     """Return the derivative of a gradient that is known."""
-    parameters, gradient, args = request.parameters, request.f, request.args
+    parameters, gradient, bounds = request.parameters, request.f, request.bounds
 
-    def of_x(x: Any) -> Array:
+    def of_x(x: Any, *args: Any) -> Array:
         parts = parameters.matching(gradient(x, *args), "gradient")
         vector = np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
         return vector if bounds is None else np.where(bounds.fixed, 0.0, vector)
 
-    sizes = StepSizes(parameters, None, None, first_steps)
-    each = sizes.of(range(parameters.size), parameters.vector())
-    step = longest_step(along, each) if h is None else h
+    step = longest(parameters, along, first_steps) if h is None else h
     direction = Direction(parameters, along, formula, step, bounds)
-    calls = Calls(of_x, parameters, direction.x, Reader(numbers=False), keep=request.keep)
-    return differentiate(calls, Along(direction, with_value=False), Options(SERIAL, request.keep))
+    here = copy.copy(request)
+    here.f, here.compiled, here.team = of_x, False, SERIAL
+    return differentiate(here, lambda eps: Along(direction, False), numbers=False)
 
 
-def _from_values(
-    request: Request,
-    along: Array,
-    formula: Stencil,
-    h: float | None,
-    bounds: Bounds | None,
-    *,
-    with_value: bool,
-) -> Found:
+def _from_values(request: Request, along: Array, formula: Stencil, h: float | None) -> Found:
     """Return the gradients at the points along v, and at x last where the formula needs it."""
-    parameters = request.parameters
+    parameters, bounds = request.parameters, request.bounds
 
     def make(eps: float) -> GradientAlong:
-        sizes = StepSizes(parameters, h, None, second_steps(formula.order), eps)
-        each = sizes.of(range(parameters.size), parameters.vector())
-        step = longest_step(along, each) if h is None else h
+        default = second_steps(formula.order)
+        sizes = StepSizes(parameters, h, None, default, eps)
+        step = longest(parameters, along, default, eps) if h is None else h
         # Half of the room on a side is for v, and half for the coordinates.
         direction = Direction(parameters, along, formula, step, bounds, share=0.5)
         # The same formulas wherever on the line x is, so that their errors cancel.
         steps = Steps(parameters, formula, sizes, bounds, between=direction.ends())
         at = [*direction.moves, *([direction.x] if direction.formula.center else [])]
-        gradients = [Coordinates(steps.moved_to(x), with_value=False) for x in at]
-        return GradientAlong(direction, gradients, with_value)
+        gradients = [Coordinates(steps.moved_to(x), False) for x in at]
+        return GradientAlong(direction, gradients, request.full_output)
 
-    return request.derivatives(make)
+    return differentiate(request, make)

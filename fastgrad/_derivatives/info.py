@@ -1,14 +1,15 @@
-"""What a call did."""
+"""What a call found, and what it did."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastgrad._derivatives.engine import Found
+from fastgrad._parallel.schedule import Spent
 from fastgrad._structures import Parameters
 
 
@@ -62,24 +63,39 @@ class Info:
         )
 
 
-def make_info(start: float, found: Found, parameters: Parameters) -> Info:
-    """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""
-    spent, value, error = found.spent, found.value, None
-    if found.rows.dtype.names:
-        step, error = (parameters.assemble(found.rows[name]) for name in ("step", "error"))
-    else:
-        step = found.formula.used()
-    if value is not None and found.shape:
-        value = value.reshape(found.shape)
-    return Info(
-        value=value if value is None or found.shape else value.item(),
-        evaluations=spent.here + spent.there,
-        step=step,
-        seconds=time.perf_counter() - start,
-        backend=spent.team.name,
-        workers=spent.team.workers,
-        error=error,
-        evaluations_by_workers=spent.there,
-        worker_seconds=spent.seconds,
-        failures=found.failures,
-    )
+@dataclass(slots=True)
+class Found:
+    """Derivatives, and what is known when they are."""
+
+    calls: Any  # what evaluated f
+    formula: Any  # what made derivatives of its values
+    eps: float  # relative precision of f, 0 where it is unknown
+    pace: float  # seconds an evaluation, 0 where they are unknown
+    spent: Spent
+    rows: Any = None  # the derivatives, as the formula allocates them
+    value: Any = None  # f(x), flat, where it was wanted
+    shape: tuple[int, ...] | None = None  # of what f returns
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+    expected: Callable[[Any], None] | None = None  # checks the witness of a worker
+
+    def info(self, start: float, parameters: Parameters) -> Info:
+        """Return the `Info` of a call that began at `start`, by ``time.perf_counter()``."""
+        spent, value, error = self.spent, self.value, None
+        if self.rows.dtype.names:
+            step, error = (parameters.assemble(self.rows[name]) for name in ("step", "error"))
+        else:
+            step = self.formula.used()
+        if value is not None:
+            value = value.reshape(self.shape) if self.shape else value.item()
+        return Info(
+            value=value,
+            evaluations=spent.here + spent.there,
+            step=step,
+            seconds=time.perf_counter() - start,
+            backend=spent.team.name,
+            workers=spent.team.workers,
+            error=error,
+            evaluations_by_workers=spent.there,
+            worker_seconds=spent.seconds,
+            failures=self.failures,
+        )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fastgrad._derivatives.arguments import begin, check_one_array, make_steps
-from fastgrad._derivatives.engine import Found
-from fastgrad._derivatives.info import make_info
-from fastgrad._formulas.bounds import read_bounds
-from fastgrad._formulas.complex_step import refuse_bounds
+from fastgrad._derivatives.arguments import Request, check_one_array, make_steps
+from fastgrad._derivatives.engine import differentiate
+from fastgrad._derivatives.info import Found
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.groups import Groups
 from fastgrad._formulas.sparsity import Pattern, pattern
@@ -42,23 +39,15 @@ def jacobian(
     ----------
     f : callable
         ``f(x, *args)`` returns an array of real numbers, always of the same shape, or of complex
-        ones where ``stencil="complex"``. Otherwise it may ignore its argument and read x from its
-        closure: x is moved in place and put back. A function compiled by ``numba.njit`` that
-        returns an array, a number, or numbers of one type is driven from a compiled loop, at a copy
-        of x; with `sparsity` and the complex step it is called from Python.
-    x : as for `numerical_gradient`
-        Where.
-    h, relative_step, args, stencil, bounds, errors, progress
-        As for `numerical_gradient`.
-    workers, backend : int and str, optional
-        As for `numerical_gradient`.
+        ones where ``stencil="complex"``; else as in `numerical_gradient`. A compiled f may return
+        an array, a number, or numbers of one type; with `sparsity` it is called from Python.
+    x, h, relative_step, args, stencil, workers, backend, bounds, nonfinite, errors, progress
+        As in `numerical_gradient`.
     batched : bool, default False
         `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns an
         array of shape ``(k, *f.shape)``. Not together with `sparsity`.
-    nonfinite : {"raise", "keep"}
-        What to do when a number that f returns is not finite: raise, or carry on with it.
     full_output : bool, default False
-        Return ``(jacobian, info)`` with a `fastgrad.Info`; its value is f(x).
+        Return ``(jacobian, info)`` with an `Info`; its value is f(x).
     sparsity : scipy.sparse array or matrix, or array_like of bool, shape (f.size, x.size), optional
         Where the Jacobian may differ from 0; entries that a sparse array stores count, whatever
         their value. Columns that share no row are found together [1]_. It is not checked: what f
@@ -80,12 +69,10 @@ def jacobian(
     TypeError, ValueError
         If an argument does not fit, before f is evaluated; if f returns no array of real numbers,
         arrays of different shapes, or not one number for each row of `sparsity`.
-    FloatingPointError
-        If f is not finite somewhere; the message names the output, the coordinate and the side.
     ImportError
         If `sparsity` is given and SciPy is missing.
-    RuntimeError, Exception
-        As for `numerical_gradient`.
+    FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`.
 
     See Also
     --------
@@ -117,26 +104,23 @@ def jacobian(
     >>> jacobian(lambda x: x[1:] * x[:-1], x, sparsity=band).nnz
     4
     """
-    start = time.perf_counter()
-    request = begin(
-        f, x, args, workers=workers, backend=backend, nonfinite=nonfinite, errors=errors,
-        progress=progress, batched=batched,
+    request = Request(
+        f, x, args, stencil=stencil, workers=workers, backend=backend, batched=batched,
+        bounds=bounds, nonfinite=nonfinite, errors=errors, progress=progress,
+        full_output=full_output,
     )  # fmt: skip
-    if stencil == "complex":
-        refuse_bounds(bounds)
-    parameters, limits = request.parameters, read_bounds(request.parameters, bounds)
+    parameters = request.parameters
     columns = _columns(parameters, sparsity, batched)
 
     def make(eps: float) -> Coordinates | Groups:
-        steps = make_steps(request, stencil, h, relative_step, limits, eps)
+        steps = make_steps(request, stencil, h, relative_step, eps)
         if columns is not None:
-            return Groups(steps, columns, with_value=full_output)
+            return Groups(steps, columns, full_output)
         # Without a coordinate f(x) alone tells the shape.
-        return Coordinates(steps, with_value=full_output or not parameters.size)
+        return Coordinates(steps, full_output or not parameters.size)
 
-    found = request.derivatives(make, numbers=False)
-    result = _assemble(found, parameters, columns)
-    return (result, make_info(start, found, parameters)) if full_output else result
+    found = differentiate(request, make, numbers=False)
+    return request.answer(_assemble(found, parameters, columns), found)
 
 
 def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | None:

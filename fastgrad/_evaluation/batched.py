@@ -31,9 +31,13 @@ class Batches(Calls):
     @property
     def unit(self) -> int:
         """How many points stand in a batch, where there are `total` in all."""
+        return min(max(LEAST_POINTS, self.total // BATCHES), self.most)
+
+    @property
+    def most(self) -> int:
+        """How many points a batch holds at most."""
         outputs = 8 * math.prod(self.reader.shape or ())
-        most = BATCH_BYTES // max(1, self.x.nbytes, outputs)
-        return max(1, min(max(LEAST_POINTS, self.total // BATCHES), most))
+        return max(1, BATCH_BYTES // max(1, self.x.nbytes, outputs))
 
     def at(self, index: Any, value: Any) -> Any:
         """Return what f returns for one point."""
@@ -61,7 +65,7 @@ class Batches(Calls):
         like = self.parameters.leaves[0]
         dtype = rows.dtype if rows.dtype.kind == "c" else like.dtype.newbyteorder("=")
         batch = rows.astype(dtype, copy=False).reshape(-1, *like.shape)
-        return self._checked(as_array(self.f(batch)), len(batch))
+        return self._checked(as_array(self.f(batch, *self.args)), len(batch))
 
     def _checked(self, values: Array, count: int) -> Array:
         kinds, known = self.reader.kinds, self.reader.shape

@@ -16,10 +16,7 @@ Errors = tuple[type[BaseException], ...]
 
 
 class Values(NamedTuple):
-    """f at some points, one a row, and what it raised at which of them.
-
-    Where f raised, the row is NaN.
-    """
+    """f at some points, one a row, and what it raised at which of them: their rows are NaN."""
 
     rows: Array
     failures: list[tuple[int, Exception]]
@@ -35,56 +32,44 @@ class EvaluationError(Exception):
 
 
 class Calls:
-    """f, called with an array of its own at every point: it may keep it, or write into it.
+    """``f(x, *args)``, called with an array of its own at every point.
 
-    Pickled, f and x travel in one piece, so that a closure over x still is one when it arrives.
-
-    Parameters
-    ----------
-    f : callable
-        Of x alone.
-    parameters : Parameters
-        x.
-    x : ndarray
-        The long vector that points change, real or complex. It is never changed.
-    reader : Reader
-        What f returns.
-    caught : tuple of exceptions
-        After these the value is NaN, after others the evaluation ends.
-    keep : bool
-        Whether the evaluation goes on after a value that is not finite.
+    f may keep that array, or write into it. Pickled, f and x travel in one piece, so that a closure
+    over x still is one when it arrives. Points change the long vector `x`, real or complex, which
+    itself is never changed. After the `caught` exceptions f's value is NaN, after others the
+    evaluation ends; so it does after a value that is not finite, unless these are kept.
     """
+
+    nogil = False
+    """Whether f is evaluated without Python's lock."""
 
     def __init__(
         self,
-        f: Callable[[Any], Any],
+        f: Callable[..., Any],
         parameters: Parameters,
         x: Array,
         reader: Reader,
         caught: Errors = (),
         *,
+        args: tuple[Any, ...] = (),
         keep: bool = True,
     ) -> None:
-        self.f, self.parameters, self.x = f, parameters, x
+        self.f, self.args, self.parameters, self.x = f, args, parameters, x
         self.reader, self.caught, self.keep = reader, caught, keep
-        self._build = None if parameters.is_vector else parameters.build
 
     def at(self, index: Any, value: Any) -> Any:
         """Return what f returns where x is changed at `index` to `value`."""
-        point = self.x.copy()
-        point[index] = value
-        return self.f(point if self._build is None else self._build(point))
+        return self.caller()(index, value)
 
-    def _caller(self) -> Callable[[Any, Any], Any]:
-        """Return `at`; where x is a plain vector, without what takes time beside a cheap f."""
-        if self._build is not None or type(self) is not Calls:
-            return self.at
-        f, copy = self.f, self.x.copy
+    def caller(self) -> Callable[[Any, Any], Any]:
+        """Return `at`, without looking up what it needs each time: beside a cheap f that shows."""
+        f, args, copy = self.f, self.args, self.x.copy
+        build = None if self.parameters.is_vector else self.parameters.build
 
         def at(index: Any, value: Any) -> Any:
             point = copy()
             point[index] = value
-            return f(point)
+            return f(point if build is None else build(point), *args)
 
         return at
 
@@ -92,7 +77,7 @@ class Calls:
         """Return f at all points."""
         values: list[Any] = []
         failures: list[tuple[int, Exception]] = []
-        at, read, append = self._caller(), self.reader.read, values.append
+        at, read, append = self.caller(), self.reader.read, values.append
         keep, finite, ready = self.keep, self.reader.finite, self.reader.ready
         for index, value in points.changes():
             try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import sys
+import time
 from typing import Any
 
 import numpy as np
 
 from fastgrad._evaluation.callable import Calls, EvaluationError, Values
 from fastgrad._evaluation.proof import outside
-from fastgrad._evaluation.values import Reader
+from fastgrad._evaluation.values import precision
 from fastgrad._formulas.points import Points
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
@@ -46,14 +47,10 @@ def drivable(parameters: Parameters, args: tuple[Any, ...]) -> bool:
     """
     leaves = parameters.leaves
     tuples = parameters.is_array or type(parameters.x) is tuple
-    alike = all(leaf.dtype == leaves[0].dtype for leaf in leaves)
-    if not (tuples and alike and leaves):
+    if not (tuples and leaves and all(dtype == leaves[0].dtype for dtype in parameters.dtypes)):
         return False
-    return not any(
-        isinstance(arg, np.ndarray) and np.may_share_memory(arg, leaf)
-        for arg in args
-        for leaf in leaves
-    )
+    arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
+    return not any(np.may_share_memory(arg, leaf) for arg in arrays for leaf in leaves)
 
 
 @functools.lru_cache(maxsize=256)
@@ -96,34 +93,25 @@ def driver(f: Any, number: bool) -> Any:
 
 
 class CompiledCalls(Calls):
-    """``f(x, *args)``, called from compiled code; see `Calls`.
+    """``f(x, *args)``, called from compiled code; see `Calls`."""
 
-    Parameters
-    ----------
-    f, parameters, x, reader
-        As for `Calls`; f takes `args` as well.
-    args : tuple
-        Further arguments of f.
-    """
+    nogil = True
 
-    def __init__(
-        self,
-        f: Any,
-        parameters: Parameters,
-        x: Array,
-        reader: Reader,
-        *,
-        args: tuple[Any, ...],
-        keep: bool,
-    ) -> None:
-        super().__init__(f, parameters, x, reader, keep=keep)
-        self.args = args
+    def probe(self) -> tuple[float, float, int]:
+        """Evaluate f at x; return its precision, its seconds, and how often it was evaluated.
 
-    def at(self, index: Any, value: Any) -> Any:
-        """Return what f returns at one point, called from Python."""
-        point = self.x.copy()
-        point[index] = value
-        return self.f(self.parameters.build(point), *self.args)
+        That is twice where it had to be compiled, which is no part of its seconds.
+        """
+        f: Any = self.f
+        at = self.caller()
+        evaluated, known = 0, -1
+        while evaluated < 2 and len(f.overloads) > known:
+            evaluated, known = evaluated + 1, len(f.overloads)
+            start = time.perf_counter()
+            returned = at(slice(0), 0.0)
+            pace = time.perf_counter() - start
+        self.reader.read(returned)
+        return precision(returned), pace, evaluated
 
     def compiles(self, *, new: bool) -> bool:
         """Tell whether the loop around f can be compiled, and have it compiled.

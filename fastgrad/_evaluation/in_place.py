@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,18 @@ class InPlace(Calls):
         with moving(self.parameters):
             return super().__call__(points)
 
-    def at(self, index: Any, value: Any) -> Any:
-        """Return what f returns while x is changed at `index` to `value`."""
-        try:
-            write(self.parameters, index, value)
-            return self.f(self.parameters.x)
-        finally:
-            write(self.parameters, index, self.x[index])
+    def caller(self) -> Callable[[Any, Any], Any]:
+        """Return what returns f's value while x is changed at an index to a value."""
+        f, args, parameters = self.f, self.args, self.parameters
+
+        def at(index: Any, value: Any) -> Any:
+            try:
+                write(parameters, index, value)
+                return f(parameters.x, *args)
+            finally:
+                write(parameters, index, self.x[index])
+
+        return at
 
 
 @contextlib.contextmanager

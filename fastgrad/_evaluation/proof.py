@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import numbers
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,7 @@ from fastgrad._typing import Array
 READS = 100.0
 """How many times more f must change with x than it does by itself to read x from outside."""
 
-
 GOLDEN = (5**0.5 - 1) / 2
-
 
 _NEVER: Any = None
 
@@ -30,31 +30,18 @@ _NEVER: Any = None
 class Proof:
     """f at one point while the caller's x is elsewhere: the same bits, unless f reads x.
 
-    Parameters
-    ----------
-    calls : Calls
-        f, with arrays of its own.
-    point : Points
-        The one point.
-    target : ndarray
-        A long vector; every coordinate of the caller's x is moved a random part of the way to it.
-
-    Attributes
-    ----------
-    eps : float
-        Relative precision of what f returned.
-    repeated : int
-        Evaluations beyond the one.
+    Every coordinate of x is moved a random part of the way to the long vector `target`. `eps` is
+    the relative precision of what f returned, `repeated` counts evaluations beyond the one.
     """
 
     def __init__(self, calls: Calls, point: Points, target: Array) -> None:
-        self.calls, self.point, self.target = calls, point, target
+        self.calls, self.target = calls, target
         self.eps, self.repeated, self._elsewhere = 0.0, 0, _NEVER
         self._change = next(iter(point.changes()))
 
     def evaluate(self) -> None:
         """Evaluate f while x is elsewhere. x is restored whatever happens."""
-        with moved_at_random(self.calls.parameters, self.target):
+        with moved_at_random(self.calls.parameters, self.calls.x.real, self.target):
             self._elsewhere = self._value()
 
     def _value(self) -> Any:
@@ -65,21 +52,20 @@ class Proof:
         except Exception as error:
             return type(error)
 
-    def holds(self, value: Any) -> bool:
-        """Tell whether f has the same bits at the point with x in place."""
-        return _same(value, self._elsewhere)
-
     def reads_outside(self, value: Any) -> bool:
-        """Tell whether f reads x from outside, or differs by itself, as a random function does.
+        """Tell whether f reads x from outside, from its value at the point with x in place.
 
-        One evaluation more shows which it is, three where it is random.
+        Where the bits differ, one evaluation more shows whether f differs by itself, as a random
+        function does, and two more by how much.
         """
+        if _same(value, self._elsewhere):
+            return False
         again = [self._value()]
-        self.repeated += 1
+        self.repeated = 1
         if _same(value, again[0]):
             return True
         again += [self._value(), self._value()]
-        self.repeated += 2
+        self.repeated = 3
         if any(isinstance(one, type) for one in (value, self._elsewhere, *again)):
             return False
         first, *others = again  # `value` may be that of a worker.
@@ -97,46 +83,44 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextlib.contextmanager
-def moved_at_random(parameters: Parameters, target: Array) -> Iterator[None]:
+def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator[None]:
     """Move every coordinate of the caller's x a part of the way; put all back at the end."""
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
     way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
-    x = parameters.vector()
     with np.errstate(invalid="ignore"):  # of an infinite x
-        vector = x + (way * (target - x)).astype(x.dtype)
-    with moving(parameters), contextlib.ExitStack() as undo:
-        for k, (leaf, slot) in enumerate(zip(parameters.leaves, _slots(parameters.x), strict=True)):
-            part = vector[parameters.starts[k] : parameters.starts[k + 1]].reshape(leaf.shape)
-            if slot is not None:
-                container, key = slot
-                _set_item(undo, container, key, part)
-            elif _writable(undo, leaf):
-                leaf[...] = part
-        yield
-
-
-def _writable(undo: contextlib.ExitStack, leaf: Array) -> bool:
-    """Tell whether an array can be written to, if need be by lifting its protection a while."""
-    if not leaf.flags.writeable:
+        parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
+    undo: list[Callable[[], None]] = []  # An ExitStack would take as long as all the rest.
+    with moving(parameters):
         try:
-            leaf.flags.writeable = True
-        except ValueError:  # Its memory belongs to somebody else.
-            return False
-        original = leaf.copy()
-
-        def protect() -> None:
-            leaf[...] = original
-            leaf.flags.writeable = False
-
-        undo.callback(protect)
-    return True
+            if not all(parameters.movable):
+                _move_others(undo, parameters, parts)
+            for leaf, part in zip(parameters.leaves, parts, strict=True):
+                if leaf.flags.writeable:
+                    leaf[...] = part.reshape(leaf.shape)
+            yield
+        finally:
+            for step in reversed(undo):
+                step()
 
 
-def _set_item(undo: contextlib.ExitStack, container: Any, key: Any, part: Array) -> None:
-    """Change a number, or a list of numbers, in the caller's list or dict."""
-    original = container[key]
-    undo.callback(container.__setitem__, key, original)
-    container[key] = part.tolist() if isinstance(key, slice) else part.item()
+def _move_others(
+    undo: list[Callable[[], None]], parameters: Parameters, parts: list[Array]
+) -> None:
+    """Change numbers and lists in the caller's containers, and lift the protection of arrays."""
+    for leaf, slot, part in zip(parameters.leaves, _slots(parameters.x), parts, strict=True):
+        if slot is not None:
+            container, key = slot
+            undo.append(functools.partial(operator.setitem, container, key, container[key]))
+            container[key] = part.tolist() if isinstance(key, slice) else part.item()
+        elif not leaf.flags.writeable:
+            with contextlib.suppress(ValueError):  # Its memory belongs to somebody else.
+                leaf.flags.writeable = True
+                undo.append(functools.partial(_protect, leaf, leaf.copy()))
+
+
+def _protect(leaf: Array, original: Array) -> None:
+    leaf[...] = original
+    leaf.flags.writeable = False
 
 
 def _slots(x: Any) -> Iterator[tuple[Any, Any] | None]:
@@ -169,10 +153,8 @@ def check_movable(parameters: Parameters) -> None:
 def check_captured(f: Any, parameters: Parameters, derivatives: Array) -> None:
     """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside."""
     for k, leaf in enumerate(parameters.leaves):
-        if (
-            parameters.movable[k]
-            or derivatives[parameters.starts[k] : parameters.starts[k + 1]].any()
-        ):
+        mine = slice(parameters.starts[k], parameters.starts[k + 1])
+        if parameters.movable[k] or derivatives[mine].any():
             continue
         for name, value in outside(f).items():
             same = value is parameters.x if parameters.is_array else False

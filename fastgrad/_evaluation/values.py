@@ -20,17 +20,8 @@ REAL, COMPLEX = "iuf", "c"
 class Reader:
     """Turns what f returns into a number, or into a flat array of always the same shape.
 
-    Parameters
-    ----------
-    numbers : bool
-        Whether f returns one number.
-    kinds : str
-        Kinds of dtype that f may return: `REAL` or `COMPLEX`.
-
-    Attributes
-    ----------
-    shape : tuple of int, or None
-        Of what f returns; None until the first value has been read.
+    `kinds` are the kinds of dtype that f may return, `REAL` or `COMPLEX`; `shape` is that of what f
+    returns, None until the first value has been read.
     """
 
     def __init__(self, *, numbers: bool, kinds: str = REAL) -> None:
@@ -78,17 +69,8 @@ def _all_finite(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """Return the number that f returned, also out of an array of one element.
-
-    Examples
-    --------
-    >>> number(np.array([2.5]))
-    2.5
-    """
-    if isinstance(value, float):
-        return value
-    real: float = single(value, REAL)
-    return real
+    """Return the number that f returned, also out of an array of one element."""
+    return value if isinstance(value, float) else float(single(value, REAL))
 
 
 def single(value: Any, kinds: str) -> Any:
@@ -141,6 +123,8 @@ def as_array(value: Any) -> Array:
 
 def precision(value: Any) -> float:
     """Return the relative precision of what f returned; 0 where that is whole numbers."""
+    if type(value) is float:
+        return sys.float_info.epsilon
     dtype = as_array(value).dtype  # also of arrays of other packages
     return float(np.finfo(dtype).eps) if dtype.kind in "fc" else 0.0
 
