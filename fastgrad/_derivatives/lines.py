@@ -9,9 +9,9 @@ import numpy as np
 
 from fastgrad._derivatives.arguments import Request
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.line import Line, Search, check_room
+from fastgrad._formulas.line import Line, check_room
 from fastgrad._formulas.points import Points, unmoved
-from fastgrad._formulas.rules import RULES
+from fastgrad._formulas.rules import RULES, Counted
 from fastgrad._formulas.step_sizes import first_steps
 from fastgrad._typing import Array
 
@@ -50,7 +50,7 @@ class Lines:
             upper = min(upper, float(self.bounds.upper[i]))
         return Line(float(self.x[i]), self.value, max(self.precision, grid), grid, lower, upper)
 
-    def search(self, i: int) -> Search:
+    def search(self, i: int) -> Counted:
         """Begin the search along a coordinate."""
         return self._rule(self._line(i))
 
