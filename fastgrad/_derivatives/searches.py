@@ -20,9 +20,8 @@ from fastgrad._derivatives.tasks import Result, Work
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls
 from fastgrad._evaluation.values import not_finite, place
-from fastgrad._formulas.line import Search
 from fastgrad._formulas.points import Points, joined
-from fastgrad._formulas.rules import RULES
+from fastgrad._formulas.rules import RULES, Counted
 from fastgrad._parallel import cost
 from fastgrad._parallel.payload import Raised
 from fastgrad._parallel.schedule import Unwanted
@@ -43,9 +42,9 @@ ESTIMATE = np.dtype([("derivative", float), ("error", float), ("step", float), (
 def side_by_side(lines: Lines, coordinates: range, evaluate: Callable[[Points], Array]) -> Array:
     """Return the estimates of some coordinates; all points asked for are evaluated together."""
     found = np.empty(len(coordinates), ESTIMATE)
-    asked: list[tuple[int, Search, list[float]]] = []
+    asked: list[tuple[int, Counted, list[float]]] = []
 
-    def advance(k: int, steps: Search, values: list[float] | None) -> None:
+    def advance(k: int, steps: Counted, values: list[float] | None) -> None:
         try:
             asked.append((k, steps, steps.send(values)))  # type: ignore[arg-type]
         except StopIteration as end:
@@ -103,7 +102,7 @@ class Searches:
         self.calls, self.lines, self.found, self.keep = work.calls, work.lines, found, keep
         self.one_by_one, self._next, self._size = one_by_one, 0, len(work.lines.x)
         self._ready: deque[tuple[int, int, Points]] = deque()
-        self._running: dict[int, tuple[Search, list[Any]]] = {}  # with the values of its points
+        self._running: dict[int, tuple[Counted, list[Any]]] = {}  # with the values of its points
         self._asked: dict[int, tuple[int, int]] = {}
         self._raised: dict[int, tuple[Points, Raised]] = {}
 
@@ -129,7 +128,7 @@ class Searches:
         self._next = block.stop
         return block
 
-    def _advance(self, i: int, steps: Search, values: list[Any] | None) -> None:
+    def _advance(self, i: int, steps: Counted, values: list[Any] | None) -> None:
         """Go on with a search, and note the points that it asks for."""
         try:
             moves = steps.send(values)  # type: ignore[arg-type]
