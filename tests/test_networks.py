@@ -168,8 +168,7 @@ def test_the_same_bits_on_any_workers(method, activation, workers):
     assert same_bits(net.numerical_gradient(x, t, method=method, workers=workers), serial)
 
 
-@pytest.mark.parametrize("features", [20, 200])
-@pytest.mark.parametrize("units", [1, 50, 200])
+@pytest.mark.parametrize(("features", "units"), [(20, 1), (20, 200), (200, 1), (200, 50)])
 def test_zeros_are_left_out_where_they_are_many(features, units):
     net, (x, t) = make([features, units, 4], std="xavier"), batch(9, features)
     x *= np.random.default_rng(2).random(x.shape) < 0.3

@@ -19,7 +19,7 @@ from fastgrad._parallel.team import SERIAL, Team
 
 _logger = logging.getLogger("fastgrad")
 
-FIRST_LOOK = 1e-3
+FIRST_LOOK = 5e-4
 """Seconds after which a first evaluation that still runs is known to be slow."""
 
 SECOND_LOOK = 3e-3
