@@ -75,7 +75,7 @@ class Value(Formula):
     """The formula of f(x) alone: one point, no derivative."""
 
     def __init__(self, lines: Lines) -> None:
-        super().__init__(lines, [], True)
+        super().__init__(lines, [0], True)
 
     def points(self, block: range) -> Points:
         """Return x."""

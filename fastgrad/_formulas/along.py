@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ class Along(Formula):
     def __init__(self, direction: Direction, with_value: bool) -> None:
         self.direction, self.entries = direction, max(1, len(direction.x))
         value_first = with_value or bool(direction.formula.center)
-        super().__init__(direction, [len(direction.moves)], value_first)
+        super().__init__(direction, [0, len(direction.moves)], value_first)
 
     def of_item(self, item: int, some: range) -> Points:
         """Return some of the points."""
@@ -131,7 +132,8 @@ class GradientAlong(Formula):
     def __init__(self, direction: Direction, gradients: list[Any], value: bool) -> None:
         self.direction, self.gradients = direction, gradients
         self.entries = max(1, len(direction.x))
-        super().__init__(direction, [gradient.total for gradient in gradients], value)
+        starts = [0, *accumulate(gradient.total for gradient in gradients)]
+        super().__init__(direction, starts, value)
 
     def of_item(self, item: int, some: range) -> Points:
         """Return some of the points of a gradient."""

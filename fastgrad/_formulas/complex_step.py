@@ -17,7 +17,7 @@ LEAST_STEP = 1e-292
 """With a smaller one f's imaginary part would lose digits: tiny numbers have fewer of them."""
 
 
-def complex_steps(x: Array, eps: Any) -> Floats:
+def complex_steps(x: Array, eps: float) -> Floats:
     """Return the default steps, ``1e-20 * min(1, |x|)``, and 1e-20 where x is 0.
 
     What is neglected is of the size of ``h**2 f'''(x) / 6``, so that the step has to be small

@@ -16,21 +16,28 @@ class Coordinates(Formula):
     """The formula of each coordinate at its own points, one coordinate after the other."""
 
     def __init__(self, steps: Steps, with_value: bool) -> None:
-        items = steps.parameters.size
-        counts = steps.counts[steps.plan(range(items)).which]
-        super().__init__(steps, counts, with_value or bool(items and steps.centers.any()))
+        items, width = steps.parameters.size, steps.weights.shape[1]
+        starts: Any = range(0, items * width + 1, width)
+        if steps.bounds is not None:
+            counts = steps.counts[steps.plan(range(items)).which]
+            starts = [0, *counts.cumsum().tolist()]
+        super().__init__(steps, starts, with_value or bool(items and steps.centers.any()))
 
     def points(self, block: range) -> Points:
         """Return some of the points, of many coordinates at once."""
         parts = [unmoved(self.x.dtype)] if block.start < self.value_first else []
-        rest = range(max(block.start, self.value_first), block.stop)
-        if rest:
-            items = range(self.complete(rest.start), self.complete(rest.stop - 1) + 1)
+        start, stop = max(block.start, self.value_first), block.stop
+        if start < stop:
+            items = range(self.complete(start), self.complete(stop - 1) + 1)
             plan = self.steps.plan(items)
-            used = np.arange(plan.value.shape[1]) < self.steps.counts[plan.which][:, np.newaxis]
-            first = rest.start - self.first(items.start)
-            mine = slice(first, first + len(rest))
-            parts.append(Points(items.start + used.nonzero()[0][mine], plan.value[used][mine]))
+            value, counts = plan.value, plan.value.shape[1]
+            if self.steps.bounds is not None:
+                counts = self.steps.counts[plan.which]
+                value = value[np.arange(value.shape[1]) < counts[:, np.newaxis]]
+            index = np.arange(items.start, items.stop).repeat(counts)
+            begin = self.first(items.start)
+            mine = slice(start - begin, stop - begin)
+            parts.append(Points(index[mine], value.reshape(-1)[mine]))
         return joined(parts)
 
     def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
@@ -56,11 +63,13 @@ def weighted_sums(steps: Any, which: Integers, divisor: Array, values: Array, va
     if values.dtype.kind == "c":
         values = values.imag  # of the complex step
     if len(steps.formulas) == 1:
-        columns = values.reshape(len(which), width, *values.shape[1:])
+        weights, centers = steps.weights, steps.centers
+        columns = values.reshape(len(divisor), width, *values.shape[1:])
     else:
+        weights, centers = steps.weights[which], steps.centers[which]
         columns = np.zeros((len(which), width, *values.shape[1:]), values.dtype)
         columns[np.arange(width) < steps.counts[which][:, np.newaxis]] = values
-    weights, centers = steps.weights[which].T, steps.centers[which]
+    weights = weights.T
     totals = weights[0][beside] * columns[:, 0]
     for k in range(1, width):
         totals += weights[k][beside] * columns[:, k]

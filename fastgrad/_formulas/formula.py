@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from fastgrad._formulas.points import Points, joined, unmoved
 from fastgrad._typing import Array
@@ -13,16 +13,16 @@ from fastgrad._typing import Array
 class Formula:
     """Points and weights; an item is what a few consecutive points make a derivative of.
 
-    `steps` say how far x moves, `counts` how many points each item has. If `value_first`, x itself
-    is the first point, before all items.
+    `steps` say how far x moves, `starts` where the points of each item begin, and where the last
+    ones end. If `value_first`, x itself is the first point, before all items.
     """
 
     entries = 1
     """About how many numbers of x a point changes."""
 
-    def __init__(self, steps: Any, counts: Any, value_first: bool) -> None:
-        self.steps, self.value_first, self.items = steps, value_first, len(counts)
-        self._starts = np.append(0, np.cumsum(counts)).astype(np.int64) + value_first
+    def __init__(self, steps: Any, starts: Sequence[int], value_first: bool) -> None:
+        self.steps, self.value_first, self.items = steps, value_first, len(starts) - 1
+        self._starts = starts
         self.total = self.first(self.items)
 
     @property
@@ -47,11 +47,11 @@ class Formula:
 
     def first(self, item: int) -> int:
         """Return the place of the first point of an item."""
-        return int(self._starts[item])
+        return self._starts[item] + self.value_first
 
     def complete(self, points: int) -> int:
         """Return how many items have all their points among so many first points."""
-        return max(int(self._starts.searchsorted(points, side="right")) - 1, 0)
+        return max(bisect_right(self._starts, points - self.value_first) - 1, 0)
 
     def points(self, block: range) -> Points:
         """Return some of the points."""

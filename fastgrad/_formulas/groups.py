@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ class Groups(Formula):
         self._lengths = steps.counts[self.plan.which]
         groups = range(len(pattern.starts) - 1)
         counts = [int(self._lengths[self._columns(group)].max()) for group in groups]
-        super().__init__(steps, counts, with_value or bool(counts and steps.centers.any()))
+        value_first = with_value or bool(counts and steps.centers.any())
+        super().__init__(steps, [0, *accumulate(counts)], value_first)
 
     def _columns(self, item: int) -> Integers:
         """Return the coordinates of a group."""

@@ -34,7 +34,8 @@ class SecondOrder(Formula):
         self.counts, self.slopes, self.centers = counts[which], weights[which], centers[which]
         after = self.counts[::-1].cumsum()[::-1] - self.counts
         rows = steps.counts[which] + self.counts * after
-        super().__init__(steps, rows, with_value or bool(items and steps.centers.any()))
+        value_first = with_value or bool(items and steps.centers.any())
+        super().__init__(steps, [0, *rows.cumsum().tolist()], value_first)
 
     def of_item(self, i: int, some: range) -> Points:
         """Return some of the points of a row: along i alone, then along i and each j after it."""

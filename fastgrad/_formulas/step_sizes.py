@@ -19,23 +19,24 @@ EPS = float(np.finfo(float).eps)
 BOOK_RANGE = 10.0
 """Up to this |x| the book's step is taken; beyond, rounding of x would spoil it."""
 
-Default = Callable[[Array, Any], Floats]
+Default = Callable[[Array, float], Floats]
 """Takes coordinates and their relative precision, returns their steps."""
 
 
-def first_steps(x: Array, eps: Any) -> Floats:
+def first_steps(x: Array, eps: float) -> Floats:
     """Return the default steps of first derivatives: the book's 1e-4 wherever that is good.
 
     That is float64 with ``|x| <= 10``. Below float64 it is ``eps**(1/3)``, at which truncation and
     rounding are about equal. From there on steps grow with |x|, as powers of 2: x + h is exact.
     """
-    precise = eps <= EPS
-    unit = np.where(precise, BOOK_STEP, np.cbrt(eps))
-    size = np.abs(x) / np.where(precise, BOOK_RANGE, 1.0)
-    # |x| of infinity is refused later, in words.
-    with np.errstate(over="ignore", invalid="ignore"):
-        grown = np.exp2(np.round(np.log2(unit * np.maximum(size, 1.0))))
-    return np.where(size <= 1.0, unit, grown).astype(float)
+    unit, reach = (BOOK_STEP, BOOK_RANGE) if eps <= EPS else (np.cbrt(eps), 1.0)
+    size, h = np.abs(x) / reach, np.full(len(x), unit)
+    large = ~(size <= 1.0)
+    if large.any():
+        # |x| of infinity is refused later, in words.
+        with np.errstate(over="ignore", invalid="ignore"):
+            h[large] = np.exp2(np.round(np.log2(unit * size[large])))
+    return h
 
 
 def second_steps(order: int) -> Default:
@@ -45,7 +46,7 @@ def second_steps(order: int) -> Default:
     ``eps / h**2``, are about equal.
     """
 
-    def steps(x: Array, eps: Any) -> Floats:
+    def steps(x: Array, eps: float) -> Floats:
         h = eps ** (1 / (order + 2)) * np.maximum(1, np.abs(x))
         return np.asarray((x + h) - x, float)
 
@@ -100,8 +101,10 @@ class StepSizes:
             return self._each[block.start : block.stop].copy()
         if self._relative is not None:
             return self._relative * np.where(x == 0, 1.0, np.abs(x)).astype(float)
-        eps = self._parameters.eps(block)
-        return self._default(x, np.maximum(eps, self.eps) if self.eps else eps)
+        h = np.empty(len(x))
+        for leaf, _, where in self._parameters.split(block):
+            h[where] = self._default(x[where], max(self._parameters.epsilons[leaf], self.eps))
+        return h
 
 
 def positive(value: Any, wanted: str) -> float:

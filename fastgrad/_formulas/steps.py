@@ -17,6 +17,10 @@ LOST = 1e-9
 """A step that rounding of x changes by a larger share is replaced by the step taken."""
 
 
+BLOCK = 2**16
+"""Coordinates that are planned together: memory for plans does not grow with x."""
+
+
 class Plan(NamedTuple):
     """What to evaluate for some coordinates, one row each.
 
@@ -50,48 +54,69 @@ class Steps:
         keep_nan: bool = False,
     ) -> None:
         self.parameters, self.sizes, self.bounds = parameters, sizes, bounds
+        self._keep_nan = keep_nan
         self.x = parameters.vector()
+        self._between = between or (self.x, self.x)
         self.formulas = (stencil, *stencil.sided, FIXED) if bounds else (stencil,)
         self.counts, self._offsets, self.weights, self.centers = tables(self.formulas)
-        with np.errstate(all="ignore"):  # refused in words
-            self._plan = self._planned(between or (self.x, self.x))
-        self._check(keep_nan)
+        self._kept: tuple[range, Plan] | None = None
+        for block in self._blocks():
+            self.plan(block)
+
+    def _blocks(self) -> list[range]:
+        size = len(self.x)
+        return [range(k, min(k + BLOCK, size)) for k in range(0, size, BLOCK)] or [range(0)]
 
     def plan(self, block: range) -> Plan:
-        """Return what to evaluate for these coordinates."""
-        return Plan._make(side[block.start : block.stop] for side in self._plan)
+        """Return what to evaluate for these coordinates; the last plan is kept."""
+        if self._kept is not None:
+            whole, plan = self._kept
+            if block == whole:
+                return plan
+            if whole.start <= block.start and block.stop <= whole.stop:
+                part = slice(block.start - whole.start, block.stop - whole.start)
+                return Plan(plan.value[part], plan.h[part], plan.which[part], plan.divisor[part])
+        with np.errstate(all="ignore"):  # refused in words
+            plan = self._planned(block)
+        self._kept = block, plan
+        return plan
 
-    def _planned(self, between: tuple[Array, Array]) -> Plan:
-        """Return what to evaluate for all coordinates."""
-        x, every = self.x, range(len(self.x))
-        h, which = self.sizes.of(every, x), np.zeros(len(x), np.int64)
+    def _planned(self, block: range) -> Plan:
+        """Return what to evaluate for these coordinates, after a check of what that is."""
+        part = slice(block.start, block.stop)
+        x = self.x[part]
+        h, which = self.sizes.of(block, x), np.zeros(len(x), np.int64)
 
         def rounded(values: Array) -> Array:
-            return self.parameters.round(values.astype(x.dtype, copy=False), every)
+            return self.parameters.round(values.astype(x.dtype, copy=False), block)
 
+        offsets, weights = self._offsets, self.weights
         if self.bounds is not None:
-            eps = self.parameters.eps(every)
-            fit(self.formulas, between, h, which, self.bounds, eps, rounded)
-        moves = rounded(self._offsets[which] * h[:, np.newaxis])
-        value = rounded(x[:, np.newaxis] + moves)
-        return Plan(value, h, which, self._divisor(value - x[:, np.newaxis], h, which))
-
-    def _divisor(self, moves: Array, h: Floats, which: Integers) -> Floats:
-        """Return what divides the sum: by the moves that were made where h is not one of them."""
+            lowest, highest = self._between
+            bounds, eps = self.bounds.part(block), self.parameters.eps(block)
+            fit(self.formulas, (lowest[part], highest[part]), h, which, bounds, eps, rounded)
+            offsets, weights = offsets[which], weights[which]
+        column = x[:, np.newaxis]
+        value = rounded(column + rounded(offsets * h[:, np.newaxis]))
         degree = self.formulas[0].derivative
-        given, taken = h**degree, moves.astype(float) ** degree / degree
-        taken = (taken * self.weights[which]).sum(axis=1)
-        close = np.abs(taken - given) <= LOST * given
-        return np.where(close | ~np.isfinite(taken) | (taken <= 0), given, taken)
+        given, moves = h**degree, (value - column).astype(float, copy=False)
+        taken = (moves**degree / degree * weights).sum(axis=1)
+        close = np.abs(taken - given) < LOST * given
+        if close.all():  # Then all is finite, and every coordinate moves.
+            return Plan(value, h, which, given)
+        self._check(block, value, h, which)
+        lost = ~close & np.isfinite(taken) & (taken > 0)
+        return Plan(value, h, which, np.where(lost, taken, given))
 
-    def _check(self, keep_nan: bool) -> None:
+    def _check(self, block: range, value: Array, h: Floats, which: Integers) -> None:
         """Name the first coordinate that is not finite, or that its step does not move."""
-        x, (value, h, _, _) = self.x, self._plan
+        x = self.x[block.start : block.stop]
         finite, within = np.isfinite(x), np.isfinite(value).all(axis=1)
-        moved = (value[:, 0] != x) | (self.counts[self._plan.which] == 0)
-        if not (finite.all() or keep_nan):
+        moved = (value[:, 0] != x) | (self.counts[which] == 0)
+        if not (finite.all() or self._keep_nan):
             k = int(finite.argmin())
-            raise ValueError(f"{self.parameters.name(k)} must be finite, got {x[k]}")
+            name = self.parameters.name(block[k])
+            raise ValueError(f"{name} must be finite, got {x[k]}")
         step = np.isfinite(h) & ((h > 0) | (self.bounds is not None))
         for right, reason in (
             (step, "has the step {h}; every step h must be finite and above 0"),
@@ -102,16 +127,17 @@ class Steps:
         ):  # fmt: skip
             if (finite & ~right).any():
                 k = int((finite & ~right).argmax())
-                ((leaf, _, _),) = self.parameters.split(range(k, k + 1))
+                ((leaf, _, _),) = self.parameters.split(block[k : k + 1])
                 told = reason.format(h=h[k], dtype=self.parameters.dtypes[leaf])
-                raise ValueError(f"{self.parameters.name(k)} = {x[k]} {told}")
+                raise ValueError(f"{self.parameters.name(block[k])} = {x[k]} {told}")
 
     def moved_to(self, x: Array) -> Steps:
         """Return the same steps and formulas, at another x."""
-        moved = copy.copy(self)
-        value = x[:, np.newaxis] + (self._plan.value - self.x[:, np.newaxis])
+        moved, every = copy.copy(self), range(len(x))
+        plan = self.plan(every)
+        value = x[:, np.newaxis] + (plan.value - self.x[:, np.newaxis])
         moved.x = x
-        moved._plan = self._plan._replace(value=self.parameters.round(value, range(len(x))))
+        moved._kept = every, plan._replace(value=self.parameters.round(value, every))
         return moved
 
     @property
@@ -123,8 +149,13 @@ class Steps:
 
     def target(self) -> Array:
         """Return a long vector with the coordinates at their first and second points in turn."""
-        row = np.arange(len(self.x))
-        target: Array = self._plan.value[row, row % self.counts[self._plan.which].clip(1, 2)]
+        target = self.x.copy()
+        # Formulas of one move have no second point, and those of others are padded with x.
+        second = 0 if 1 in self.counts else 1
+        for block in self._blocks():
+            value = self.plan(block).value
+            target[block.start : block.stop : 2] = value[::2, 0]
+            target[block.start + 1 : block.stop : 2] = value[1::2, second]
         return target
 
     def used(self) -> Any:
@@ -132,7 +163,7 @@ class Steps:
         if self.parameters.size == 0 or (self.sizes.one is not None and self.bounds is None):
             return self.sizes.one or BOOK_STEP
         # Of the square of a number that is the root, to the bit.
-        h = self._plan.divisor ** (1 / self.formulas[0].derivative)
+        h = self.plan(range(len(self.x))).divisor ** (1 / self.formulas[0].derivative)
         if self.sizes.shared and (h == h[0]).all():
             return float(h[0])
         return self.parameters.assemble(h.astype(self.parameters.dtype))
