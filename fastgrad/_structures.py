@@ -79,7 +79,8 @@ class Parameters:
         self.has_labels = [_labels.is_labelled(leaf) for leaf in self._given]
         # From the longest steps through memory on; a copy in a worker may have other ones.
         self._axes = [
-            np.argsort(np.negative(np.abs(leaf.strides)), kind="stable") for leaf in self.leaves
+            sorted(range(leaf.ndim), key=lambda axis: -abs(leaf.strides[axis]))  # noqa: B023
+            for leaf in self.leaves
         ]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
         self._lock: Any = None
@@ -134,6 +135,8 @@ class Parameters:
 
     def split(self, block: range) -> list[Part]:
         """Return what each leaf has of a block of coordinates."""
+        if len(self.leaves) == 1:
+            return [(0, block, slice(0, len(block)))] if block else []
         parts, begin = [], block.start
         for k, (start, stop) in enumerate(pairwise(self.starts)):
             first, last = max(begin, start), min(block.stop, stop)

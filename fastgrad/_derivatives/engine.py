@@ -74,7 +74,7 @@ def _prove_and_run(request: Request, found: Found, make: Make | None, update: Up
     """
     calls, formula = found.calls, found.formula
     work = Work(calls, formula)
-    proof = Proof(calls, formula.points(range(1)), formula.target())
+    proof = Proof(calls, formula.points(range(1)))
 
     def judge(value: Any) -> None:
         outside = proof.reads_outside(value)
@@ -101,14 +101,14 @@ def _evaluate_beside(request: Request, schedule: Schedule, proof: Proof, work: W
     """Make the evaluation of a proof, while workers begin with the others where that pays."""
     if request.team is SERIAL:
         with schedule.beside():
-            proof.evaluate()
+            proof.evaluate(work.formula.target())
         return
     parameters, code = request.parameters, _code(request.f)
     with parameters.held():
         work.originals = [(leaf, leaf.copy()) for leaf in parameters.leaves]
     # What stands in a batch must not depend on time: the proof tells how large a value is.
     with schedule.beside(alone=isinstance(work.calls, Batches) or code in _fast):
-        proof.evaluate()
+        proof.evaluate(work.formula.target())
     (_fast.add if schedule.pace < FIRST_LOOK else _fast.discard)(code)
     work.originals = []
 

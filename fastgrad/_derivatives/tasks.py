@@ -50,7 +50,7 @@ class Work:
         """Return f where every coordinate of x is moved a random part of the way to the target."""
         calls, x = self.calls, self.calls.parameters.x
         assert self.target is not None
-        with moved_at_random(calls.parameters, calls.x.real, self.target):
+        with moved_at_random(calls.parameters, calls.x.real, self.target.copy()):
             return np.asarray(calls.reader.read(calls.f(x, *calls.args)))
 
     def __call__(self, task: Points | range) -> Result:

@@ -30,18 +30,18 @@ _NEVER: Any = None
 class Proof:
     """f at one point while the caller's x is elsewhere: the same bits, unless f reads x.
 
-    Every coordinate of x is moved a random part of the way to the long vector `target`. `eps` is
-    the relative precision of what f returned, `repeated` counts evaluations beyond the one.
+    `eps` is the relative precision of what f returned, `repeated` counts evaluations beyond the
+    one.
     """
 
-    def __init__(self, calls: Calls, point: Points, target: Array) -> None:
-        self.calls, self.target = calls, target
+    def __init__(self, calls: Calls, point: Points) -> None:
+        self.calls = calls
         self.eps, self.repeated, self._elsewhere = 0.0, 0, _NEVER
         self._change = next(iter(point.changes()))
 
-    def evaluate(self) -> None:
-        """Evaluate f while x is elsewhere. x is restored whatever happens."""
-        with moved_at_random(self.calls.parameters, self.calls.x.real, self.target):
+    def evaluate(self, target: Array) -> None:
+        """Evaluate f while x is a part of the way to `target`; it is restored whatever happens."""
+        with moved_at_random(self.calls.parameters, self.calls.x.real, target):
             self._elsewhere = self._value()
 
     def _value(self) -> Any:
@@ -84,11 +84,22 @@ def _same(one: Any, other: Any) -> bool:
 
 @contextlib.contextmanager
 def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator[None]:
-    """Move every coordinate of the caller's x a part of the way; put all back at the end."""
+    """Move every coordinate of the caller's x a part of the way; put all back at the end.
+
+    `target` is used up.
+    """
     # Multiples of the golden ratio, less whole numbers: a part of its own for each coordinate.
-    way = 0.5 + 0.5 * (GOLDEN * np.arange(1, len(target) + 1) % 1.0)
+    way = np.arange(1.0, len(target) + 1.0)
+    way *= GOLDEN
+    way %= 1.0
+    way += 1.0
+    way *= 0.5
     with np.errstate(invalid="ignore"):  # of an infinite x
-        parts = parameters.parts(x + (way * (target - x)).astype(x.dtype, copy=False))
+        target -= x
+        target *= way
+        target += x
+    del way
+    parts = parameters.parts(target)
     undo: list[Callable[[], None]] = []  # An ExitStack would take as long as all the rest.
     with moving(parameters):
         try:

@@ -98,9 +98,10 @@ class Steps:
             offsets, weights = offsets[which], weights[which]
         column = x[:, np.newaxis]
         value = rounded(column + rounded(offsets * h[:, np.newaxis]))
-        degree = self.formulas[0].derivative
-        given, moves = h**degree, (value - column).astype(float, copy=False)
-        taken = (moves**degree / degree * weights).sum(axis=1)
+        given, moves = h, (value - column).astype(float, copy=False)
+        if self.formulas[0].derivative == 2:
+            given, moves = h**2, moves**2 / 2
+        taken = (moves * weights).sum(axis=1)
         close = np.abs(taken - given) < LOST * given
         if close.all():  # Then all is finite, and every coordinate moves.
             return Plan(value, h, which, given)
@@ -151,7 +152,7 @@ class Steps:
         """Return a long vector with the coordinates at their first and second points in turn."""
         target = self.x.copy()
         # Formulas of one move have no second point, and those of others are padded with x.
-        second = 0 if 1 in self.counts else 1
+        second = 0 if 1 in self.counts.tolist() else 1
         for block in self._blocks():
             value = self.plan(block).value
             target[block.start : block.stop : 2] = value[::2, 0]
