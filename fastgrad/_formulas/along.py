@@ -88,7 +88,7 @@ class Direction:
 
     def target(self) -> Array:
         """Return the first of the points x + t v."""
-        return self.moves[0]
+        return self.moves[0].copy()
 
     def ends(self) -> tuple[Array, Array]:
         """Return the lowest and the highest that each coordinate is moved to."""

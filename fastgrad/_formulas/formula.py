@@ -41,7 +41,7 @@ class Formula:
         return self.steps.used()
 
     def target(self) -> Array:
-        """Return a long vector whose coordinates have all been moved as for some point."""
+        """Return a new long vector whose coordinates have all been moved as for some point."""
         target: Array = self.steps.target()
         return target
 
