@@ -79,7 +79,7 @@ class Parameters:
         self.has_labels = [_labels.is_labelled(leaf) for leaf in self._given]
         # From the longest steps through memory on; a copy in a worker may have other ones.
         self._axes = [
-            sorted(range(leaf.ndim), key=lambda axis: -abs(leaf.strides[axis]))  # noqa: B023
+            sorted(range(leaf.ndim), key=lambda axis: -abs(leaf.strides[axis]))
             for leaf in self.leaves
         ]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]

@@ -143,12 +143,13 @@ def _run_in_place(request: Request, found: Found, update: Update) -> None:
     make_schedule(request, found, work, source, update).run()
 
 
-@contextlib.contextmanager
-def show_progress(request: Request, total: int | None) -> Iterator[Update]:
+def show_progress(request: Request, total: int | None) -> contextlib.AbstractContextManager[Update]:
     """Show a bar in evaluations, if that is wanted."""
-    if not request.progress:
-        yield None
-        return
+    return _bar(total) if request.progress else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _bar(total: int | None) -> Iterator[Update]:
     from tqdm.auto import tqdm
 
     with tqdm(total=total, unit="evaluation") as bar:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,12 @@ class InPlace(Calls):
 
     def __call__(self, points: Points) -> Values:
         """Return f at all points. x is restored whatever happens."""
-        with moving(self.parameters):
-            return super().__call__(points)
+        with self.parameters.held():
+            saved = [leaf.copy() for leaf in self.parameters.leaves]
+            try:
+                return super().__call__(points)
+            finally:
+                restore(self.parameters, saved)
 
     def caller(self) -> Callable[[Any, Any], Any]:
         """Return what returns f's value while x is changed at an index to a value."""
@@ -34,17 +37,6 @@ class InPlace(Calls):
                 write(parameters, index, self.x[index])
 
         return at
-
-
-@contextlib.contextmanager
-def moving(parameters: Parameters) -> Iterator[list[Array]]:
-    """Hold x for this thread alone and yield a copy of its arrays; put them back at the end."""
-    with parameters.held():
-        saved = [leaf.copy() for leaf in parameters.leaves]
-        try:
-            yield saved
-        finally:
-            restore(parameters, saved)
 
 
 def restore(parameters: Parameters, saved: list[Array]) -> None:

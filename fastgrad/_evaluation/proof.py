@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastgrad._evaluation.callable import Calls
-from fastgrad._evaluation.in_place import moving
+from fastgrad._evaluation.in_place import restore
 from fastgrad._evaluation.values import precision
 from fastgrad._formulas.points import Points
 from fastgrad._structures import Parameters, is_structure
@@ -101,7 +101,8 @@ def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator
     del way
     parts = parameters.parts(target)
     undo: list[Callable[[], None]] = []  # An ExitStack would take as long as all the rest.
-    with moving(parameters):
+    with parameters.held():
+        saved = [leaf.copy() for leaf in parameters.leaves]
         try:
             if not all(parameters.movable):
                 _move_others(undo, parameters, parts)
@@ -112,6 +113,7 @@ def moved_at_random(parameters: Parameters, x: Array, target: Array) -> Iterator
         finally:
             for step in reversed(undo):
                 step()
+            restore(parameters, saved)
 
 
 def _move_others(

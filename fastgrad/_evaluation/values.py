@@ -54,9 +54,6 @@ class Reader:
     def stack(self, values: list[Any]) -> Array:
         """Return values as one array, a row each; None stands for a value that is missing."""
         if self.numbers:
-            kind = float if self.kinds == REAL else complex
-            if set(map(type, values)) <= {kind, np.dtype(kind).type}:
-                return np.fromiter(values, kind, len(values))
             return np.array([math.nan if value is None else value for value in values])
         width = math.prod(self.shape or ())
         missing = np.full(width, math.nan)

@@ -21,7 +21,7 @@ class Coordinates(Formula):
         if steps.bounds is not None:
             counts = steps.counts[steps.plan(range(items)).which]
             starts = [0, *counts.cumsum().tolist()]
-        super().__init__(steps, starts, with_value or bool(items and steps.centers.any()))
+        super().__init__(steps, starts, with_value or (items > 0 and any(steps.centers.tolist())))
 
     def points(self, block: range) -> Points:
         """Return some of the points, of many coordinates at once."""
@@ -73,7 +73,7 @@ def weighted_sums(steps: Any, which: Integers, divisor: Array, values: Array, va
     totals = weights[0][beside] * columns[:, 0]
     for k in range(1, width):
         totals += weights[k][beside] * columns[:, k]
-    if centers.any():
+    if value is not None and centers.any():
         totals += np.where(centers[beside], centers[beside] * value, 0.0)
     derivatives: Array = totals / divisor[beside]
     return derivatives

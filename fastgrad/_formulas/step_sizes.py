@@ -30,9 +30,11 @@ def first_steps(x: Array, eps: float) -> Floats:
     rounding are about equal. From there on steps grow with |x|, as powers of 2: x + h is exact.
     """
     unit, reach = (BOOK_STEP, BOOK_RANGE) if eps <= EPS else (np.cbrt(eps), 1.0)
-    size, h = np.abs(x) / reach, np.full(len(x), unit)
-    large = ~(size <= 1.0)
-    if large.any():
+    size, h = np.abs(x) / reach, np.empty(len(x))
+    h.fill(unit)
+    small = size <= 1.0
+    if np.count_nonzero(small) < len(x):
+        large = ~small
         # |x| of infinity is refused later, in words.
         with np.errstate(over="ignore", invalid="ignore"):
             h[large] = np.exp2(np.round(np.log2(unit * size[large])))

@@ -103,7 +103,7 @@ class Steps:
             given, moves = h**2, moves**2 / 2
         taken = (moves * weights).sum(axis=1)
         close = np.abs(taken - given) < LOST * given
-        if close.all():  # Then all is finite, and every coordinate moves.
+        if np.count_nonzero(close) == len(x):  # Then all is finite, and every coordinate moves.
             return Plan(value, h, which, given)
         self._check(block, value, h, which)
         lost = ~close & np.isfinite(taken) & (taken > 0)
