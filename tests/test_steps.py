@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from tolerances import FLOAT32, rounding
 
 from fastgrad import STENCILS, grad, numerical_gradient, reference
+from fastgrad._formulas import steps
 
 
 @numba.njit
@@ -233,3 +234,19 @@ def test_what_is_not_finite_is_refused_whatever_the_step(dtype, bad, h):
 def test_a_step_that_is_zero_in_the_precision_of_x_is_refused():
     with pytest.raises(ValueError, match="does not move by the step"):
         numerical_gradient(never, np.zeros(2, np.float32), 1e-60)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)])
+def test_steps_planned_in_blocks_are_those_of_the_whole(monkeypatch, bounds):
+    x = np.linspace(0.0, 1.0, 8)
+
+    def of_closure(_):
+        return float((x**3).sum())
+
+    calls = [(of_closure, {}), *WAYS.values()]
+    whole = [numerical_gradient(f, x, bounds=bounds, **options) for f, options in calls]
+    monkeypatch.setattr(steps, "BLOCK", 3)
+    for (f, options), expected in zip(calls, whole, strict=True):
+        assert np.array_equal(numerical_gradient(f, x, bounds=bounds, **options), expected)
+    with pytest.raises(ValueError, match=r"^x\[6\] must be finite"):
+        numerical_gradient(never, np.where(x == x[6], np.nan, x))
