@@ -50,9 +50,7 @@ def directional_derivative(
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As in `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
-        same order looks to the other, with a smaller step where not even that fits. Fixed
-        coordinates do not move, whatever v says.
+        As in `numerical_gradient`, for the line. Fixed coordinates do not move, whatever v says.
     full_output : bool, default False
         Return ``(derivative, info)`` with an `Info`, whose step is that of t.
 
@@ -63,11 +61,9 @@ def directional_derivative(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit, v moves nothing at this h, or leads out of the bounds
-        forwards and backwards: f has not been evaluated then.
-    FloatingPointError, Exception
-        As in `numerical_gradient`.
+    TypeError, ValueError, FloatingPointError, Exception
+        As in `numerical_gradient`; also, before f is evaluated, if v moves nothing at this h, or
+        leads out of the bounds forwards and backwards.
 
     See Also
     --------
@@ -80,12 +76,8 @@ def directional_derivative(
     do not use f(x); and one that tells whether f reads x from outside. They are so few that they
     run here, one after the other, without workers.
 
-    The formula is the central difference of one variable (M. Abramowitz, I. A. Stegun (eds.),
-    Handbook of Mathematical Functions, 1964, 25.3.21), t.
-
     Examples
     --------
-    >>> import numpy as np
     >>> x = np.array([3.0, 4.0])
     >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
     np.float64(-2.0)

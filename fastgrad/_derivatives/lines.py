@@ -10,7 +10,7 @@ import numpy as np
 from fastgrad._derivatives.arguments import Request
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.line import Line, check_room
-from fastgrad._formulas.points import Points, unmoved
+from fastgrad._formulas.points import Points
 from fastgrad._formulas.rules import RULES, Counted
 from fastgrad._formulas.step_sizes import first_steps
 from fastgrad._typing import Array
@@ -76,10 +76,6 @@ class Value(Formula):
 
     def __init__(self, lines: Lines) -> None:
         super().__init__(lines, [], True)
-
-    def points(self, block: range) -> Points:
-        """Return x."""
-        return unmoved(self.x.dtype)
 
     def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
         """Return no derivatives."""

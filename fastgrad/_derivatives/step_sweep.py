@@ -82,8 +82,8 @@ def step_sweep(
 
     Parameters
     ----------
-    f, x, args, workers, backend
-        As for `fastgrad.numerical_gradient`.
+    f, x, stencil, args, workers, backend
+        As for `fastgrad.numerical_gradient`; the stencil "complex" has no rounding branch.
     steps : array_like, shape (k,)
         By default 31 steps from 1e-15 to 1, two a decade.
     exact : float, or array or structure like x, optional
@@ -91,8 +91,6 @@ def step_sweep(
         over pairs of steps [2]_: to some 1e-13, relative, where f is smooth on the scale of the
         steps. That is too little to see the tip of "six-point". For an analytic f
         ``numerical_gradient(f, x, stencil="complex")`` is exact.
-    stencil : str or Stencil
-        As for `fastgrad.numerical_gradient`; "complex" has no rounding branch.
     coordinate : int or tuple, optional
         The one coordinate to look at: its place in the long vector, or its index in an array. By
         default all.

@@ -77,20 +77,18 @@ class Calls:
         """Return f at all points."""
         values: list[Any] = []
         failures: list[tuple[int, Exception]] = []
-        at, read, append = self.caller(), self.reader.read, values.append
-        keep, finite, ready = self.keep, self.reader.finite, self.reader.ready
+        at, read, finite = self.caller(), self.reader.read, self.reader.finite
         for index, value in points.changes():
             try:
-                one: Any = at(index, value)
-                one = one if isinstance(one, ready) else read(one)
-                append(one)
+                one = read(at(index, value))
+                values.append(one)
             except self.caught as error:
                 failures.append((len(values), error))  # type: ignore[arg-type]
-                append(None)
+                values.append(None)
             except Exception as error:
                 raise EvaluationError(len(values), error) from error
             else:
                 # math.isfinite knows no number beyond the range of float64.
-                if not (keep or finite(one) or np.isfinite(one).all()):
+                if not (self.keep or finite(one) or np.isfinite(one).all()):
                     break
         return Values(self.reader.stack(values), failures)

@@ -27,13 +27,12 @@ class Reader:
     def __init__(self, *, numbers: bool, kinds: str = REAL) -> None:
         self.numbers, self.kinds = numbers, kinds
         self.shape: tuple[int, ...] | None = () if numbers else None
-        # What needs no reading.
-        self.ready: tuple[type, ...] = (float,) if numbers and kinds == REAL else ()
-        self.finite = math.isfinite if numbers and kinds == REAL else _all_finite
+        self._plain = numbers and kinds == REAL
+        self.finite = math.isfinite if self._plain else _all_finite
 
     def read(self, returned: Any) -> Any:
         """Return f's value: a number, or a flat copy of an array."""
-        if isinstance(returned, self.ready):
+        if self._plain and isinstance(returned, float):
             return returned
         if self.numbers:
             return single(returned, self.kinds)
@@ -54,9 +53,6 @@ class Reader:
     def stack(self, values: list[Any]) -> Array:
         """Return values as one array, a row each; None stands for a value that is missing."""
         if self.numbers:
-            kind = float if self.kinds == REAL else complex
-            if set(map(type, values)) <= {kind, np.dtype(kind).type}:
-                return np.fromiter(values, kind, len(values))
             return np.array([math.nan if value is None else value for value in values])
         width = math.prod(self.shape or ())
         missing = np.full(width, math.nan)
@@ -76,8 +72,6 @@ def number(value: Any) -> float:
 def single(value: Any, kinds: str) -> Any:
     """Return the one number of these kinds that f returned.
 
-    Examples
-    --------
     >>> single(np.array([2.5j]), COMPLEX)
     2.5j
     """

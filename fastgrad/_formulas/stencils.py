@@ -121,11 +121,6 @@ def one_sided(order: int, side: int) -> Stencil:
 
     The derivative at 0 of the polynomial through ``order + 1`` equidistant points, in closed form:
     weight ``(-1)**(k+1) binomial(order, k) / k`` at point k, and minus their sum at 0.
-
-    Examples
-    --------
-    >>> one_sided(2, +1)
-    Stencil(offsets=(1.0, 2.0, 0.0), weights=(2.0, -0.5, -1.5), order=2)
     """
     away = range(1, order + 1)
     weights = [side * (-1) ** (k + 1) * math.comb(order, k) / k for k in away]

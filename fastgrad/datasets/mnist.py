@@ -55,15 +55,10 @@ def load_mnist(
 
     Raises
     ------
-    TypeError
-        If a flag is not True or False, or `data_dir` is no path.
-    ValueError
-        If `dataset` is unknown, `data_dir` comes with ``'mnist-5k'``, or a file is damaged or
-        holds something else.
-    FileNotFoundError
-        If `data_dir` lacks one of the files.
+    TypeError, ValueError
+        If an argument does not fit, or a file is damaged or holds something else.
     OSError
-        If the download fails, or its folder cannot be written.
+        If the download fails, its folder cannot be written, or `data_dir` lacks one of the files.
 
     Examples
     --------

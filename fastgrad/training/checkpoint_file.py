@@ -81,20 +81,13 @@ def write(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint that anyone may have written.
+    """Read a checkpoint that anyone may have written, or the newest of a folder.
 
     Its check sums are compared, nothing is unpacked or unpickled, and no more memory is filled
     than the file has bytes.
 
-    Parameters
-    ----------
-    path : path
-        A checkpoint, or a folder: then its newest.
-
     Raises
     ------
-    TypeError
-        If `path` is no path.
     OSError
         If there is none, or it cannot be read.
     ValueError

@@ -41,11 +41,6 @@ class Checkpoints:
     last : Path or None
         The last checkpoint that was written or resumed from.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `every` is not a whole number from 1, `minutes` is not above 0, or `about` is no JSON.
-
     Examples
     --------
     >>> import tempfile, fastgrad

@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastgrad._parallel import threads
-from fastgrad.training.arguments import (
-    METHODS,
-    Data,
-    Trainable,
-    arrays,
-    brief,
-    check_kind,
-    check_network,
-    count,
-    positive,
-)
+from fastgrad.training import arguments
+from fastgrad.training.arguments import METHODS, Data, Trainable, brief, check_kind
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.checkpoints import Checkpoints
 from fastgrad.training.history import History
@@ -123,14 +114,14 @@ def train(
     check_kind("stop", stop, Callable, "fastgrad.training.Stop()")
     check_kind("on_evaluation", on_evaluation, Callable, "a function of the history")
     config: dict[str, Any] = {
-        "iterations": count("iterations", iterations),
-        "batch_size": count("batch_size", batch_size),
-        "learning_rate": positive("learning_rate", learning_rate),
+        "iterations": arguments.count("iterations", iterations),
+        "batch_size": arguments.count("batch_size", batch_size),
+        "learning_rate": arguments.positive("learning_rate", learning_rate),
         "method": method,
-        "h": positive("h", h),
-        "eval_every": count("eval_every", eval_every),
+        "h": arguments.positive("h", h),
+        "eval_every": arguments.count("eval_every", eval_every),
     }
-    data = arrays(data)
-    check_network(net, data)
+    data = arguments.arrays(data)
+    arguments.check_network(net, data)
     run = Run(net, data, config, rng, workers, checkpoints, on_evaluation)
     return run.go(resume, stop or (lambda: False), progress)
