@@ -34,19 +34,17 @@ class Side:
     """One array of both gradients, flat, with what is found out about it.
 
     `rounding` is what rounding and noise of f make of 0, `limit` the numerical gradient, or its
-    limit where that was needed, `sigma` the noise of f where it was measured. `steps` holds the
-    limits of entries that were looked at, `kinks` the slopes beside x, by index. `thin` are those
-    that pass as differences that are spread thinly, `random` tells that f itself differs as much.
+    limit where that was needed. `thin` are entries that pass as differences spread thinly.
     """
 
     problem: Problem
     leaf: int
     gradient: Floats
     numerical: Floats
-    steps: dict[int, Limit] = field(default_factory=dict)
-    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)
-    sigma: float = 0.0
-    random: bool = False
+    steps: dict[int, Limit] = field(default_factory=dict)  # of entries that were looked at
+    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)  # the slopes beside x
+    sigma: float = 0.0  # the noise of f, where it was measured
+    random: bool = False  # whether f itself differs as much
 
     def __post_init__(self) -> None:
         problem, own = self.problem, precision(self.gradient)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.engine import differentiate
-from fastgrad._formulas.along import Along, Direction, longest_step
+from fastgrad._formulas.along import Along, Direction
 from fastgrad._formulas.bounds import Bounds
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
@@ -106,4 +106,7 @@ def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Arr
 def longest(parameters: Parameters, along: Array, default: Default, eps: float = 0.0) -> float:
     """Return the step with which no coordinate moves by more than its default."""
     sizes = StepSizes(parameters, None, None, default, eps)
-    return longest_step(along, sizes.of(range(parameters.size), parameters.vector()))
+    each, moving = sizes.of(range(parameters.size), parameters.vector()), along != 0
+    with np.errstate(over="ignore"):
+        steps = each[moving] / np.abs(along[moving])
+    return float(steps.min()) if len(steps) else 1.0

@@ -99,11 +99,6 @@ def step_sweep(
     -------
     StepSweep
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; f has not been evaluated then.
-
     Notes
     -----
     Costs k gradients by `stencil`, 2 k evaluations of f a coordinate for "central", and 6 k more a

@@ -28,7 +28,6 @@ class Reader:
         self.numbers, self.kinds = numbers, kinds
         self.shape: tuple[int, ...] | None = () if numbers else None
         self._plain = numbers and kinds == REAL
-        self.finite = math.isfinite if self._plain else _all_finite
 
     def read(self, returned: Any) -> Any:
         """Return f's value: a number, or a flat copy of an array."""
@@ -58,10 +57,6 @@ class Reader:
         missing = np.full(width, math.nan)
         rows = [missing if value is None else value for value in values]
         return np.array(rows).reshape(len(values), width)
-
-
-def _all_finite(value: Any) -> bool:
-    return bool(np.isfinite(value).all())
 
 
 def number(value: Any) -> float:

@@ -154,11 +154,3 @@ class GradientAlong(Formula):
 def whole(vector: Array) -> Points:
     """Return a point that differs from x everywhere."""
     return Points(np.arange(len(vector)), vector, np.array([0, len(vector)]))
-
-
-def longest_step(v: Array, each: Floats) -> float:
-    """Return the largest step along `v` with which no coordinate moves by more than its own."""
-    moving = v != 0
-    with np.errstate(over="ignore"):
-        steps = each[moving] / np.abs(v[moving])
-    return float(steps.min()) if len(steps) else 1.0

@@ -90,8 +90,3 @@ class Line(NamedTuple):
             fraction, exponent = math.frexp(point)
             point = math.ldexp(round(fraction * 2 / self.grid) * self.grid / 2, exponent)
         return min(max(point, self.lower), self.upper) - self.x
-
-
-def check_room(line: Line) -> bool:
-    """Tell whether the bounds fix x, or leave it numbers enough to take a derivative."""
-    return line.lower == line.upper or line.roomy(1) or line.roomy(-1)

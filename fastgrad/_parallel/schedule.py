@@ -36,15 +36,8 @@ class Unwanted(Exception):  # noqa: N818, no error
     """Raised by a source that wants no more results."""
 
 
-class Result(Protocol):
-    """What a task returns: how many evaluations it took, and how many seconds."""
-
-    count: int
-    seconds: float
-
-
 class Source(Protocol):
-    """Names tasks and takes their results."""
+    """Names tasks and takes their results: with the `count` of evaluations and their `seconds`."""
 
     @property
     def left(self) -> int:

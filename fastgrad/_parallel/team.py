@@ -64,7 +64,7 @@ def choose(workers: int | None, backend: str | None, *, compiled: bool = True) -
     lock, runs on threads unless another backend is asked for.
     """
     _check(workers, backend)
-    configured = _configured()
+    configured = "joblib.parallel" in sys.modules  # or no `joblib.parallel_config` can be open
     if workers == 1 or (workers is None and backend is None and not configured):
         return SERIAL
     if working() or multiprocessing.current_process().daemon:
@@ -98,20 +98,6 @@ def _check(workers: object, backend: object) -> None:
     known = sorted({*pools_of_own, *parallel.BACKENDS, *parallel.EXTERNAL_BACKENDS})
     if backend not in known:
         raise ValueError(f"backend must be one of {', '.join(known)}, got {backend!r}")
-
-
-def _configured() -> bool:
-    """Tell whether a `joblib.parallel_config` may be open here; in a worker of joblib it is.
-
-    joblib takes 0.1 ms to answer: this is a glance.
-    """
-    parallel = sys.modules.get("joblib.parallel")
-    if parallel is None:
-        return False
-    with contextlib.suppress(AttributeError, TypeError):
-        nothing = parallel.default_parallel_config
-        return vars(parallel._backend).get("config", nothing) is not nothing
-    return True
 
 
 def _by_joblib(workers: int | None, backend: str | None, default: str) -> Team:

@@ -66,7 +66,8 @@ def train(
     progress : bool, default False
         Show a bar with the time left, on a terminal or in a notebook.
     checkpoints : Checkpoints, optional
-        Where and how often to save the run. Without it, nothing is written.
+        Where and how often to save the run. Without it, nothing is written. Where the disk is full
+        there is a RuntimeWarning, and training goes on.
     resume : Checkpoint, optional
         Go on from there, to the bits that an uninterrupted run ends with: `net` and the generator
         are set to the saved state. `iterations` counts all steps, including those done, and may
@@ -84,23 +85,16 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit. Then nothing has been changed: not `net`, not the generator,
-        not the disk.
+        If an argument does not fit. Then nothing has been changed.
     BlockingIOError
         If another process writes checkpoints in the same folder.
     DivergedError
         If the loss is not finite after a step, or a parameter so large that the step `h` is lost
         beside it. It carries the history.
 
-    Warns
-    -----
-    RuntimeWarning
-        If a checkpoint cannot be written (a full disk); training goes on.
-
     Examples
     --------
     >>> import fastgrad
-    >>> np.random.seed(0)
     >>> history = train(fastgrad.TwoLayerNet(784, 10, 10), fastgrad.load_mnist(), iterations=20)
     >>> history.loss[-1] < history.loss[0]
     True
