@@ -168,8 +168,7 @@ def _look_at_all(side: Side, places: Integers) -> None:
 def spare(problem: Problem, sides: list[Side]) -> None:
     """Let differences pass that are small, in proportion, and spread over the whole gradient.
 
-    They are measured against the root mean square of the others, of their array or of all: a fault
-    of one entry stands out, and a larger one is no small difference.
+    They are measured against the root mean square of the others: a fault of one entry stands out.
     """
     if problem.rtol is not None or problem.atol is not None or not sides:
         return

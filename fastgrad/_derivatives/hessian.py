@@ -48,8 +48,7 @@ def hessian(
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
-        formula for the second derivative on the same offsets is used, and where they are too few
-        for its order, as those to one side are, on one more.
+        formula for the second derivative on the same offsets is used, or on one more.
 
     Returns
     -------

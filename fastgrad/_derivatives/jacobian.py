@@ -71,7 +71,6 @@ def jacobian(
 
     See Also
     --------
-    numerical_gradient : for a function that returns one number.
     directional_derivative : one direction alone, three evaluations.
 
     Notes

@@ -35,10 +35,9 @@ class EvaluationError(Exception):
 class Calls:
     """``f(x, *args)``, called with an array of its own at every point.
 
-    f may keep that array, or write into it. Pickled, f and x travel in one piece, so that a closure
-    over x still is one when it arrives. Points change the long vector `x`, real or complex, which
-    itself is never changed. After the `caught` exceptions f's value is NaN, after others the
-    evaluation ends; so it does after a value that is not finite, unless these are kept.
+    Pickled, f and x travel in one piece: a closure over x still is one when it arrives. Points
+    change a copy of the long vector `x`, real or complex. After the `caught` exceptions f's value
+    is NaN; others end the evaluation, and so does a value that is not finite, unless kept.
     """
 
     nogil = False

@@ -15,9 +15,7 @@ from fastgrad._formulas.stencils import Stencil
 class SecondStencil(Stencil):
     """A finite-difference formula ``f''(x) ~ sum_k weights[k] f(x + offsets[k] h) / h**2``.
 
-    Exact for polynomials up to degree ``order + 1``: ``sum_k weights[k] offsets[k]**d`` is 2 for
-    ``d = 2``, and 0 for every other d up to that. The moves of `first`, the formula of the same
-    order for the first derivative, are the first of these.
+    The moves of `first`, the formula of the same order for the first derivative, stand first.
     """
 
     first: Stencil

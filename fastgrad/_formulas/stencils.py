@@ -95,10 +95,7 @@ class Stencil:
 
 @functools.lru_cache(maxsize=64)
 def tables(formulas: tuple[Stencil, ...]) -> Table:
-    """Return how many moves each formula has, their offsets and weights, padded with zeros.
-
-    And, last, the weights of f(x) itself.
-    """
+    """Return each formula's count of moves, offsets and weights, padded, and weight of f(x)."""
     counts = np.array([len(formula.moves) for formula in formulas])
     offsets, weights = np.zeros((2, len(formulas), counts.max()))
     for k, formula in enumerate(formulas):
@@ -145,10 +142,7 @@ STENCILS = {
 
 
 def named(stencil: str | Stencil, *others: str) -> Stencil:
-    """Return the stencil of that name; a `Stencil` is returned as it is.
-
-    `others` are names that the caller knows beside those here, for the message.
-    """
+    """Return the stencil of that name, or a `Stencil` as it is; `others` the message names too."""
     if isinstance(stencil, Stencil):
         return stencil
     if not isinstance(stencil, str) or stencil not in STENCILS:

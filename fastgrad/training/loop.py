@@ -71,12 +71,10 @@ def train(
     resume : Checkpoint, optional
         Go on from there, to the bits that an uninterrupted run ends with: `net` and the generator
         are set to the saved state. `iterations` counts all steps, including those done, and may
-        be larger than before; `workers` may differ. All else must be the same, also whether there
-        is an `rng`, and its kind.
+        be larger than before; `workers` may differ. All else must be the same.
     stop : callable, optional
-        Called after each step. When it returns True, training ends after a last checkpoint and
-        without the accuracies of that step, so that the history is shorter than `iterations`.
-        See `Stop`.
+        Called after each step, see `Stop`. When it returns True, training ends after a last
+        checkpoint and without the accuracies of that step.
 
     Returns
     -------
