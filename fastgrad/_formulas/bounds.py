@@ -27,10 +27,6 @@ class Bounds(NamedTuple):
         fixed: Array = self.lower == self.upper
         return fixed
 
-    def part(self, block: range) -> Bounds:
-        """Return the bounds of some coordinates."""
-        return Bounds(self.lower[block.start : block.stop], self.upper[block.start : block.stop])
-
 
 class _Fixed(Stencil):
     """The formula of a fixed coordinate: it looks nowhere, and its sum of nothing is 0."""
