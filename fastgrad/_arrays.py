@@ -73,6 +73,8 @@ def _advice(x: Any, name: str) -> str:
         return f"{name}.astype(float)"
     if hasattr(x, "__float__"):
         return f"float({name})"
+    if isinstance(x, list | tuple):
+        return f"np.array({name}, float)"
     if hasattr(x, "__iter__") and not isinstance(x, str | bytes):
         return f"np.array(list({name}), float)"
     return "a float or an array of floats"
