@@ -28,31 +28,13 @@ Part = tuple[int, range, slice]
 class Parameters:
     """The arrays of `x`: one array or number, or a dict, list or tuple of them, however nested.
 
-    Parameters
-    ----------
-    x : array_like of float, pandas Series or DataFrame, or dict, list or tuple
-        A list or tuple of nothing but numbers is an array.
+    `leaves` are the arrays in the order of the structure: the caller's own where `x` holds arrays,
+    and `movable` where they can be changed in place. `starts` says where each begins in the long
+    vector, and its end. `dtype` is that of the long vector: float64, or what is more precise.
 
-    Attributes
-    ----------
-    leaves : list of ndarray
-        The arrays in the order of the structure: the caller's own where `x` holds arrays. What
-        `names, numbers, has_labels, movable, dtypes` and `epsilons` say stands in that order, too.
-    movable : list of bool
-        Which of them are the caller's own, and can be changed in place.
-    dtype : dtype
-        Of the long vector and of derivatives: float64, or what is more precise.
-    starts : list of int
-        Where each array begins in the long vector, and its end.
-
-    Examples
-    --------
     >>> parameters = Parameters({"W": np.eye(2), "b": [1.0, 2.0]})
     >>> parameters.size, parameters.name(2), parameters.name(5)
     (6, "x['W'][1, 0]", "x['b'][1]")
-    >>> parameters.assemble(np.arange(6.0))
-    {'W': array([[0., 1.],
-           [2., 3.]]), 'b': array([4., 5.])}
     """
 
     def __init__(self, x: Any) -> None:

@@ -18,15 +18,7 @@ TINY = 1e-7
 def sigmoid(x: ArrayLike) -> Array:
     """Return ``1 / (1 + exp(-x))``, element by element.
 
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-
-    Returns
-    -------
-    ndarray
-        Same shape, in [0, 1]. No overflow for any finite `x`.
+    For an array of any shape. No overflow for any finite `x`.
 
     Examples
     --------
@@ -39,17 +31,9 @@ def sigmoid(x: ArrayLike) -> Array:
 
 
 def softmax(x: ArrayLike) -> Array:
-    """Return ``exp(x) / sum(exp(x))`` over the last axis.
+    """Return ``exp(x) / sum(exp(x))`` over the last axis: probabilities, which sum to 1.
 
-    Parameters
-    ----------
-    x : array_like of float, shape (C,) or (N, C)
-        Scores of `C` classes, for one sample or for `N`.
-
-    Returns
-    -------
-    ndarray
-        Same shape; probabilities, each row sums to 1.
+    `x` are scores of C classes, shape (C,) for one sample or (N, C) for N.
 
     Examples
     --------
@@ -71,8 +55,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     y : array_like of float, shape (C,) or (N, C)
         Probabilities, as `softmax` returns them.
     t : array_like
-        Labels: one-hot, with the shape of `y`, or integer class numbers, shape ``(N,)``
-        (a single number for one sample). Which of the two is told from the number of axes.
+        Labels, one-hot or class numbers, see `class_numbers`.
 
     Returns
     -------
@@ -81,10 +64,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
-        If `t` does not fit `y`, see `class_numbers`, or if the batch is empty.
-    TypeError
-        If class numbers are not integers.
+    TypeError, ValueError
+        As `class_numbers` does.
 
     Examples
     --------
@@ -104,7 +85,7 @@ def mean_log_loss(y: Array, t: Integers) -> float:
 
 
 def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
-    """Check labels and return them as class numbers.
+    """Check labels and return them as class numbers, int64 from 0 to ``classes - 1``.
 
     Parameters
     ----------
@@ -113,11 +94,6 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
         For one sample also ``(classes,)`` and a single number.
     samples, classes : int
         What the labels have to fit.
-
-    Returns
-    -------
-    ndarray of int64, shape (samples,)
-        Numbers from 0 to ``classes - 1``.
 
     Raises
     ------

@@ -31,13 +31,9 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     history : History
         What `fastgrad.training.train` returns.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; without it, in a new figure.
+        Where to draw; without it, in a new figure. It is returned.
     title : str, optional
         Written above the axes.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     ax = _axes(ax)
     # A lone point draws no line.
@@ -66,7 +62,7 @@ def plot_step_sweep(
     sweep : StepSweep
         What `fastgrad.step_sweep` returns.
     ax, title
-        As in `plot_accuracy`, also what is returned.
+        As in `plot_accuracy`.
     mark : float, or array or structure of floats, optional
         Steps to mark, such as `fastgrad.Info` has them in `step`.
     """
@@ -140,12 +136,7 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
         Of the array, as in ``report.arrays``; by default the one with the most wrong entries, or
         the largest difference.
     ax
-        As in `plot_accuracy`, also what is returned.
-
-    Raises
-    ------
-    ValueError
-        If there is no array of that name, or nothing in it.
+        As in `plot_accuracy`.
     """
     arrays = {key: array for key, array in report.arrays.items() if array.gradient.size}
     if name is None and arrays:

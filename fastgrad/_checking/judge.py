@@ -34,19 +34,17 @@ class Side:
     """One array of both gradients, flat, with what is found out about it.
 
     `rounding` is what rounding and noise of f make of 0, `limit` the numerical gradient, or its
-    limit where that was needed, `sigma` the noise of f where it was measured. `steps` holds the
-    limits of entries that were looked at, `kinks` the slopes beside x, by index. `thin` are those
-    that pass as differences that are spread thinly, `random` tells that f itself differs as much.
+    limit where that was needed. `thin` are entries that pass as differences spread thinly.
     """
 
     problem: Problem
     leaf: int
     gradient: Floats
     numerical: Floats
-    steps: dict[int, Limit] = field(default_factory=dict)
-    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)
-    sigma: float = 0.0
-    random: bool = False
+    steps: dict[int, Limit] = field(default_factory=dict)  # of entries that were looked at
+    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)  # the slopes beside x
+    sigma: float = 0.0  # the noise of f, where it was measured
+    random: bool = False  # whether f itself differs as much
 
     def __post_init__(self) -> None:
         problem, own = self.problem, precision(self.gradient)
@@ -170,8 +168,7 @@ def _look_at_all(side: Side, places: Integers) -> None:
 def spare(problem: Problem, sides: list[Side]) -> None:
     """Let differences pass that are small, in proportion, and spread over the whole gradient.
 
-    They are measured against the root mean square of the others, of their array or of all: a fault
-    of one entry stands out, and a larger one is no small difference.
+    They are measured against the root mean square of the others: a fault of one entry stands out.
     """
     if problem.rtol is not None or problem.atol is not None or not sides:
         return

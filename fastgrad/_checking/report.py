@@ -155,8 +155,6 @@ def _largest(name: str, values: Floats) -> tuple[float, str]:
 def digits(gradient: Floats, numerical: Floats) -> float:
     """Return to how many decimal digits two arrays agree, measured by their lengths.
 
-    Examples
-    --------
     >>> digits(np.array([3.0, 4.0]), np.array([3.0, 4.005])).__round__(3)
     3.0
     """

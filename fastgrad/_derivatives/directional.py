@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.engine import differentiate
-from fastgrad._formulas.along import Along, Direction, longest_step
+from fastgrad._formulas.along import Along, Direction
 from fastgrad._formulas.bounds import Bounds
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
@@ -50,9 +50,7 @@ def directional_derivative(
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As in `numerical_gradient`: where the line leaves the bounds on one side, a formula of the
-        same order looks to the other, with a smaller step where not even that fits. Fixed
-        coordinates do not move, whatever v says.
+        As in `numerical_gradient`, for the line. Fixed coordinates do not move, whatever v says.
     full_output : bool, default False
         Return ``(derivative, info)`` with an `Info`, whose step is that of t.
 
@@ -63,11 +61,9 @@ def directional_derivative(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit, v moves nothing at this h, or leads out of the bounds
-        forwards and backwards: f has not been evaluated then.
-    FloatingPointError, Exception
-        As in `numerical_gradient`.
+    TypeError, ValueError, FloatingPointError, Exception
+        As in `numerical_gradient`; also, before f is evaluated, if v moves nothing at this h, or
+        leads out of the bounds forwards and backwards.
 
     See Also
     --------
@@ -80,12 +76,8 @@ def directional_derivative(
     do not use f(x); and one that tells whether f reads x from outside. They are so few that they
     run here, one after the other, without workers.
 
-    The formula is the central difference of one variable (M. Abramowitz, I. A. Stegun (eds.),
-    Handbook of Mathematical Functions, 1964, 25.3.21), t.
-
     Examples
     --------
-    >>> import numpy as np
     >>> x = np.array([3.0, 4.0])
     >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
     np.float64(-2.0)
@@ -114,4 +106,7 @@ def read_direction(parameters: Parameters, v: Any, bounds: Bounds | None) -> Arr
 def longest(parameters: Parameters, along: Array, default: Default, eps: float = 0.0) -> float:
     """Return the step with which no coordinate moves by more than its default."""
     sizes = StepSizes(parameters, None, None, default, eps)
-    return longest_step(along, sizes.of(range(parameters.size), parameters.vector()))
+    each, moving = sizes.of(range(parameters.size), parameters.vector()), along != 0
+    with np.errstate(over="ignore"):
+        steps = each[moving] / np.abs(along[moving])
+    return float(steps.min()) if len(steps) else 1.0

@@ -42,9 +42,9 @@ def numerical_gradient(
         Scratch*: that is found out, and x is moved in place, one coordinate at a time, and put
         back. A function compiled by ``numba.njit`` is driven from a compiled loop.
     x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
-        Where. Any shape, memory order and structure. It holds the same bits after the call as
-        before: after success, an exception in f, Ctrl-C, or the loss of a worker. f gets its like,
-        a Series or a DataFrame with the labels of x where that is one, unless it is `batched`.
+        Any shape, memory order and structure. It holds the same bits after the call as before,
+        whatever happens. f gets its like, a Series or a DataFrame with the labels of x where that
+        is one, unless it is `batched`.
     h : float, "auto", "quick", or array or structure like x, optional
         The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
         a structure of numbers or arrays where x is one. By default the book's 1e-4 while
@@ -60,10 +60,9 @@ def numerical_gradient(
     stencil : {"central", "forward", "backward", "five-point", "six-point", "complex"} or Stencil
         The formula; see `fastgrad.STENCILS`. "complex" is the complex step, ``Im f(x + ih) / h``
         [1]_ [2]_, by default with ``h = 1e-20 * min(1, |x|)``: exact to rounding, for f that is
-        analytic and computes with its argument alone. f takes a complex copy of x (complex128,
-        of its structure), or many where `batched`, and returns a complex number for each. Anything
-        in f that drops the imaginary part (abs, max, comparisons, ``.real``, ``.conj()``) makes the
-        result wrong. A compiled f is called from Python, and compiled for complex numbers by numba.
+        analytic and computes with its argument alone. f takes a complex copy of x, or many where
+        `batched`, and returns a complex number for each. Anything in f that drops the imaginary
+        part (abs, max, comparisons, ``.real``, ``.conj()``) makes the result wrong.
     workers : int, optional
         How many workers at most; -1 is one for each core. The result does not depend on it, and
         work too short to be worth sharing is not shared. None takes what
@@ -79,9 +78,8 @@ def numerical_gradient(
         ``(lower, upper)``, each a number or like x; or ``[(lo, hi), ...]``, a pair for each
         coordinate in the order of ``x.ravel()``. Infinity and None stand for no bound. Nothing
         outside is evaluated: near a bound a one-sided formula of the same order is used, with a
-        smaller step where not even that fits. A coordinate whose bounds are equal is fixed. It is
-        no variable then, as in ``scipy.optimize.minimize``: the derivative by it is 0, and costs
-        nothing.
+        smaller step where not even that fits. A coordinate whose bounds are equal is fixed, as in
+        ``scipy.optimize.minimize``: the derivative by it is 0, and costs nothing.
     nonfinite : {"raise", "keep"}
         What to do when f is not finite: raise, or carry on with it. "keep" also takes an x that
         holds NaN.
@@ -122,14 +120,12 @@ def numerical_gradient(
     does, two more are spent, and where work is spread one here and one in each worker, which prove
     that the worker's copy of f sees its copy of x. A compiled f costs one or two at x instead.
 
-    ``h="auto"`` looks at f with two steps that are far apart, until both show the same slope: the
-    small one is a witness, as large ones alone may span whole periods of f. From the large one on,
-    central differences at falling steps are extrapolated to the step 0 [3]_ [4]_; near a bound, or
-    at the edge of f's domain, differences to one side. f counts as not finite where it raises a
-    ValueError, an ArithmeticError or a RuntimeWarning: the steps then stay nearer to x. The value
-    with the least estimated error is taken. Costs 6 evaluations a coordinate where f is a quadratic
-    in it, some 12 mostly, more where f is noisy or has a kink, and some 300 at the very most; and
-    two for f(x).
+    ``h="auto"`` looks at f with two steps that are far apart, until both show the same slope: large
+    ones alone may span whole periods of f. From the large one on, differences at falling steps are
+    extrapolated to the step 0 [3]_ [4]_, and the value with the least estimated error is taken. f
+    counts as not finite where it raises a ValueError, an ArithmeticError or a RuntimeWarning: the
+    steps then stay nearer to x. Costs 6 evaluations a coordinate where f is a quadratic in it, some
+    12 mostly, more where f is noisy or has a kink, and some 300 at the very most; and two for f(x).
 
     ``h="quick"`` extrapolates two central differences: 4 evaluations a coordinate, and two for
     f(x). Where their slopes or curvatures differ by more than they do for smooth functions, this is
@@ -196,14 +192,12 @@ def grad(
     Takes the options of `numerical_gradient`. Where f is not finite the gradient is not, either,
     unless `nonfinite` is "raise": optimizers try such points, and turn back.
 
+    For SciPy: ``scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))``.
+
     Examples
     --------
     >>> grad(lambda x, a: a * x**2)(np.array(3.0), 5.0).round(6)
     np.float64(30.0)
-
-    A gradient for SciPy, on two workers::
-
-        scipy.optimize.minimize(f, x0, jac=fastgrad.grad(f, workers=2))
     """
     check(f, (), nonfinite, errors)
     if isinstance(h, str):

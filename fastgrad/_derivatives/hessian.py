@@ -37,10 +37,10 @@ def hessian(
 
     Parameters
     ----------
-    f, args, workers, backend, batched, nonfinite, progress
-        As in `numerical_gradient`.
+    f, args, workers, backend, batched, bounds, nonfinite, progress, full_output
+        As in `numerical_gradient`; rows and columns of fixed coordinates are 0.
     x : ndarray of float, number, or pandas object
-        Where: one array of any shape; else as in `numerical_gradient`.
+        One array of any shape; else as in `numerical_gradient`.
     h : float or array of x's shape, optional
         The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
         with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
@@ -48,12 +48,7 @@ def hessian(
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
-        formula for the second derivative on the same offsets is used, and where they are too few
-        for its order, as those to one side are, on one more.
-    bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
-        As in `numerical_gradient`; rows and columns of fixed coordinates are 0.
-    full_output : bool, default False
-        Return ``(hessian, info)`` with an `Info`.
+        formula for the second derivative on the same offsets is used, or on one more.
 
     Returns
     -------

@@ -47,15 +47,14 @@ def hessian_vector_product(
     ----------
     f : callable or None
         As in `numerical_gradient`. Not called, and None is allowed, where `gradient` is given.
-    x, args, workers, backend
-        As in `numerical_gradient`.
+    x, args, workers, backend, nonfinite
+        As in `numerical_gradient`, for `gradient` as for f.
     v : like x
         Of the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
     h : float, optional
         The step along v, absolute; without `gradient` also the step of the numerical gradients. By
         default the gradients take the steps of `hessian`, and the step along v is the largest with
-        which no coordinate moves further than that;
-        with `gradient` as in `directional_derivative`.
+        which no coordinate moves further than that; with `gradient` as in `directional_derivative`.
     gradient : callable, optional
         ``gradient(x, *args)`` returns the gradient of f: like x. It may read x from its closure.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
@@ -66,8 +65,6 @@ def hessian_vector_product(
         As in `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
         the room on a side, without `gradient`, half is for v and half for the coordinates. Fixed
         coordinates do not move, whatever v says, and the product is 0 there.
-    nonfinite : {"raise", "keep"}
-        What to do when f or `gradient` is not finite: raise, or carry on with it.
     full_output : bool, default False
         Return ``(product, info)`` with an `Info`. Its value is f(x), and NaN with `gradient`,
         whose calls then are the evaluations; its step is that along v.
@@ -79,12 +76,9 @@ def hessian_vector_product(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit, v moves nothing at this h, or leads out of the bounds
-        forwards and backwards: before anything is evaluated. If `gradient` returns anything that
-        is not like x.
-    FloatingPointError, RuntimeError, Exception
-        As in `numerical_gradient`.
+    TypeError, ValueError, FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient` and `directional_derivative`; also if `gradient` returns
+        anything that is not like x.
 
     See Also
     --------

@@ -21,23 +21,18 @@ class Info:
     ----------
     value : float or ndarray
         f(x).
-    evaluations : int
-        How often f was evaluated, here and by workers.
+    evaluations, evaluations_by_workers : int
+        How often f was evaluated, and how often of these by workers.
     step : float, ndarray or structure
         h; where it differs between coordinates in the structure of x.
-    seconds : float
-        Duration of the call.
-    backend : str
-        "serial", "threads", "processes" or the name of joblib's backend that did the work.
-    workers : int
-        How many workers did it.
+    seconds, worker_seconds : float
+        Duration of the call, and what all evaluations together took, whoever made them.
+    backend, workers
+        "serial", "threads", "processes" or the name of joblib's backend that did the work, and the
+        number of its workers.
     error : structure or None
         With ``h="auto"`` or ``"quick"`` what each derivative may be off by, in the structure of
         the gradient; None where no estimate is made.
-    evaluations_by_workers : int
-        How many of the evaluations workers made.
-    worker_seconds : float
-        Seconds that all evaluations together took, whoever made them.
     failures : list of (str, Exception)
         With ``errors="nan"`` where f raised, and what.
     """

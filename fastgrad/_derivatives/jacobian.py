@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import Request, check_one_array, make_steps
 from fastgrad._derivatives.engine import differentiate
-from fastgrad._derivatives.info import Found
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.groups import Groups
 from fastgrad._formulas.sparsity import Pattern, pattern
@@ -43,11 +42,9 @@ def jacobian(
         an array, a number, or numbers of one type; with `sparsity` it is called from Python.
     x, h, relative_step, args, stencil, workers, backend, bounds, nonfinite, errors, progress
         As in `numerical_gradient`.
-    batched : bool, default False
-        `f` takes many points at once, an array of shape ``(k, *x.shape)``, and returns an
-        array of shape ``(k, *f.shape)``. Not together with `sparsity`.
-    full_output : bool, default False
-        Return ``(jacobian, info)`` with an `Info`; its value is f(x).
+    batched, full_output
+        As in `numerical_gradient`; a batch of k points returns an array of shape
+        ``(k, *f.shape)``. `batched` goes not together with `sparsity`.
     sparsity : scipy.sparse array or matrix, or array_like of bool, shape (f.size, x.size), optional
         Where the Jacobian may differ from 0; entries that a sparse array stores count, whatever
         their value. Columns that share no row are found together [1]_. It is not checked: what f
@@ -66,17 +63,14 @@ def jacobian(
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument does not fit, before f is evaluated; if f returns no array of real numbers,
-        arrays of different shapes, or not one number for each row of `sparsity`.
+    TypeError, ValueError, FloatingPointError, RuntimeError, Exception
+        As in `numerical_gradient`; also if f returns no array of real numbers, arrays of different
+        shapes, or not one number for each row of `sparsity`.
     ImportError
         If `sparsity` is given and SciPy is missing.
-    FloatingPointError, RuntimeError, Exception
-        As in `numerical_gradient`.
 
     See Also
     --------
-    numerical_gradient : for a function that returns one number.
     directional_derivative : one direction alone, three evaluations.
 
     Notes
@@ -95,9 +89,6 @@ def jacobian(
     --------
     >>> x = np.array([1.0, 2.0, 3.0])
     >>> jacobian(lambda x: x[1:] * x[:-1], x).round(6)
-    array([[2., 1., 0.],
-           [0., 3., 2.]])
-    >>> jacobian(lambda x: x[1:] * x[:-1], x, stencil="complex")
     array([[2., 1., 0.],
            [0., 3., 2.]])
     >>> band = [[True, True, False], [False, True, True]]
@@ -120,7 +111,12 @@ def jacobian(
         return Coordinates(steps, full_output or not parameters.size)
 
     found = differentiate(request, make, numbers=False)
-    return request.answer(_assemble(found, parameters, columns), found)
+    if columns is not None:
+        matrix = columns.assemble(found.rows.astype(parameters.dtypes[0], copy=False))
+        return request.answer(matrix, found)
+    # f's shape before x's: a view where dtypes allow.
+    rows = found.rows.T.reshape(*(found.shape or ()), parameters.size)
+    return request.answer(parameters.assemble(rows), found)
 
 
 def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | None:
@@ -131,11 +127,3 @@ def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | 
     if batched:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
     return pattern(sparsity, parameters.size)
-
-
-def _assemble(found: Found, parameters: Parameters, columns: Pattern | None) -> Any:
-    """Return the Jacobian, f's shape before x's: a view where dtypes allow."""
-    if columns is not None:
-        return columns.assemble(found.rows.astype(parameters.dtypes[0], copy=False))
-    shape = found.shape or ()
-    return parameters.assemble(found.rows.T.reshape(*shape, parameters.size))

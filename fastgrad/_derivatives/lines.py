@@ -9,8 +9,8 @@ import numpy as np
 
 from fastgrad._derivatives.arguments import Request
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.line import Line, check_room
-from fastgrad._formulas.points import Points, unmoved
+from fastgrad._formulas.line import Line
+from fastgrad._formulas.points import Points
 from fastgrad._formulas.rules import RULES, Counted
 from fastgrad._formulas.step_sizes import first_steps
 from fastgrad._typing import Array
@@ -33,7 +33,10 @@ class Lines:
         for i, x in enumerate(self.x.tolist()):
             if not (request.keep or math.isfinite(x)):
                 raise ValueError(f"{self.parameters.name(i)} must be finite, got {x}")
-            if self.bounds is not None and not check_room(self._line(i)):
+            if self.bounds is None:
+                continue
+            line = self._line(i)
+            if not (line.lower == line.upper or line.roomy(1) or line.roomy(-1)):
                 raise ValueError(
                     f"{self.parameters.name(i)} = {x} has no room between its bounds, "
                     f"{self.bounds.lower[i]} and {self.bounds.upper[i]}; pass wider bounds or a "
@@ -76,10 +79,6 @@ class Value(Formula):
 
     def __init__(self, lines: Lines) -> None:
         super().__init__(lines, [0], True)
-
-    def points(self, block: range) -> Points:
-        """Return x."""
-        return unmoved(self.x.dtype)
 
     def allocate(self, outputs: tuple[int, ...], dtype: Any) -> Array:
         """Return no derivatives."""

@@ -12,7 +12,9 @@ import numpy as np
 
 from fastgrad._arrays import as_numbers
 from fastgrad._derivatives.gradient import numerical_gradient
-from fastgrad._evaluation.values import number
+from fastgrad._evaluation.callable import Calls
+from fastgrad._evaluation.in_place import InPlace
+from fastgrad._evaluation.values import Reader, number
 from fastgrad._formulas.stencils import STENCILS, Stencil, named
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
@@ -82,8 +84,8 @@ def step_sweep(
 
     Parameters
     ----------
-    f, x, args, workers, backend
-        As for `fastgrad.numerical_gradient`.
+    f, x, stencil, args, workers, backend
+        As for `fastgrad.numerical_gradient`; the stencil "complex" has no rounding branch.
     steps : array_like, shape (k,)
         By default 31 steps from 1e-15 to 1, two a decade.
     exact : float, or array or structure like x, optional
@@ -91,8 +93,6 @@ def step_sweep(
         over pairs of steps [2]_: to some 1e-13, relative, where f is smooth on the scale of the
         steps. That is too little to see the tip of "six-point". For an analytic f
         ``numerical_gradient(f, x, stencil="complex")`` is exact.
-    stencil : str or Stencil
-        As for `fastgrad.numerical_gradient`; "complex" has no rounding branch.
     coordinate : int or tuple, optional
         The one coordinate to look at: its place in the long vector, or its index in an array. By
         default all.
@@ -100,11 +100,6 @@ def step_sweep(
     Returns
     -------
     StepSweep
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; f has not been evaluated then.
 
     Notes
     -----
@@ -136,7 +131,8 @@ def step_sweep(
     if coordinate is not None:
         if stencil == "complex":
             raise ValueError("coordinate must be None where stencil='complex': all cost no more")
-        f, parameters, k = _along(f, parameters, coordinate)
+        f, parameters, k = _along(f, args, parameters, coordinate)
+        args = ()
         names, truth = names[k : k + 1], None if truth is None else truth[k : k + 1]
     gradient = functools.partial(
         numerical_gradient, f, parameters.x, args=args, workers=workers, backend=backend,
@@ -166,7 +162,7 @@ def _checked(steps: Any, exact: Any) -> Floats:
 
 
 def _along(
-    f: Callable[..., Any], parameters: Parameters, coordinate: int | tuple[int, ...]
+    f: Callable[..., Any], args: tuple[Any, ...], parameters: Parameters, coordinate: Any
 ) -> tuple[Callable[..., Any], Parameters, int]:
     """Return `f` by a coordinate alone, where it is, and its place.
 
@@ -183,21 +179,9 @@ def _along(
             f"array; got {coordinate!r}"
         ) from None
     ((place, (i, *_), _),) = parameters.split(range(k, k + 1))
-    array = parameters.leaves[place]
-
-    def along(t: Array, *args: Any) -> Any:
-        if not parameters.movable[place]:
-            point = parameters.vector()
-            point[k] = t
-            return f(parameters.build(point), *args)
-        saved = array.flat[i]
-        array.flat[i] = t
-        try:
-            return f(parameters.x, *args)
-        finally:
-            array.flat[i] = saved
-
-    return along, Parameters(np.array(array.flat[i])), k
+    kind = InPlace if parameters.movable[place] else Calls
+    calls = kind(f, parameters, parameters.vector(), Reader(numbers=True), args=args)
+    return functools.partial(calls.at, k), Parameters(np.array(parameters.leaves[place].flat[i])), k
 
 
 def _derivatives(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,10 +35,9 @@ class EvaluationError(Exception):
 class Calls:
     """``f(x, *args)``, called with an array of its own at every point.
 
-    f may keep that array, or write into it. Pickled, f and x travel in one piece, so that a closure
-    over x still is one when it arrives. Points change the long vector `x`, real or complex, which
-    itself is never changed. After the `caught` exceptions f's value is NaN, after others the
-    evaluation ends; so it does after a value that is not finite, unless these are kept.
+    Pickled, f and x travel in one piece: a closure over x still is one when it arrives. Points
+    change a copy of the long vector `x`, real or complex. After the `caught` exceptions f's value
+    is NaN; others end the evaluation, and so does a value that is not finite, unless kept.
     """
 
     nogil = False
@@ -77,20 +77,18 @@ class Calls:
         """Return f at all points."""
         values: list[Any] = []
         failures: list[tuple[int, Exception]] = []
-        at, read, append = self.caller(), self.reader.read, values.append
-        keep, finite, ready = self.keep, self.reader.finite, self.reader.ready
+        at, read = self.caller(), self.reader.read
         for index, value in points.changes():
             try:
-                one: Any = at(index, value)
-                one = one if isinstance(one, ready) else read(one)
-                append(one)
+                one = read(at(index, value))
+                values.append(one)
             except self.caught as error:
                 failures.append((len(values), error))  # type: ignore[arg-type]
-                append(None)
+                values.append(None)
             except Exception as error:
                 raise EvaluationError(len(values), error) from error
             else:
-                # math.isfinite knows no number beyond the range of float64.
-                if not (keep or finite(one) or np.isfinite(one).all()):
+                finite = isinstance(one, float) and math.isfinite(one)  # a microsecond less
+                if not (self.keep or finite or np.isfinite(one).all()):
                     break
         return Values(self.reader.stack(values), failures)

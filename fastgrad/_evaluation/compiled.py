@@ -26,18 +26,13 @@ def is_compiled(f: object) -> bool:
 
 def refuse_frozen(f: Any, parameters: Parameters) -> None:
     """Raise if a compiled `f` has taken x in from outside, as a constant."""
-    for name, array in _frozen(f).items():
+    for name, value in outside(f).items():
+        array = value if isinstance(value, np.ndarray) else np.empty(0)
         if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
             raise TypeError(
                 f"f reads x from outside, as {name}, which numba has compiled in: it would "
                 "never see x move; let f use its argument, or pass f.py_func"
             )
-
-
-@functools.lru_cache(maxsize=256)
-def _frozen(f: Any) -> dict[str, Array]:
-    # To look for them takes as long as a hundred evaluations of a short f.
-    return {name: value for name, value in outside(f).items() if isinstance(value, np.ndarray)}
 
 
 def drivable(parameters: Parameters, args: tuple[Any, ...]) -> bool:

@@ -27,13 +27,11 @@ class Reader:
     def __init__(self, *, numbers: bool, kinds: str = REAL) -> None:
         self.numbers, self.kinds = numbers, kinds
         self.shape: tuple[int, ...] | None = () if numbers else None
-        # What needs no reading.
-        self.ready: tuple[type, ...] = (float,) if numbers and kinds == REAL else ()
-        self.finite = math.isfinite if numbers and kinds == REAL else _all_finite
+        self._plain = numbers and kinds == REAL
 
     def read(self, returned: Any) -> Any:
         """Return f's value: a number, or a flat copy of an array."""
-        if isinstance(returned, self.ready):
+        if self._plain and isinstance(returned, float):
             return returned
         if self.numbers:
             return single(returned, self.kinds)
@@ -61,10 +59,6 @@ class Reader:
         return np.array(rows).reshape(len(values), width)
 
 
-def _all_finite(value: Any) -> bool:
-    return bool(np.isfinite(value).all())
-
-
 def number(value: Any) -> float:
     """Return the number that f returned, also out of an array of one element."""
     return value if isinstance(value, float) else float(single(value, REAL))
@@ -73,8 +67,6 @@ def number(value: Any) -> float:
 def single(value: Any, kinds: str) -> Any:
     """Return the one number of these kinds that f returned.
 
-    Examples
-    --------
     >>> single(np.array([2.5j]), COMPLEX)
     2.5j
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgrad._formulas.bounds import Bounds, inwards
+from fastgrad._formulas.bounds import Bounds, inwards, largest_step
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.points import Points, joined
@@ -49,10 +49,8 @@ class Direction:
     def _fit(self, stencil: Stencil, share: float, lower: Floats, upper: Floats) -> None:
         """Choose the first formula that stays within the bounds, or else the largest step."""
         down, up = (share * side for side in self._room(lower, upper))
-        formulas, rooms = (stencil, *stencil.sided), []
-        for formula in formulas:
-            high, low = max(formula.offsets), -min(formula.offsets)
-            rooms.append(min(up / high if high > 0 else np.inf, down / low if low > 0 else np.inf))
+        formulas = (stencil, *stencil.sided)
+        rooms = [float(largest_step(formula, down, up)) for formula in formulas]
         k = int(np.minimum(rooms, self.h).argmax())
         self.formula = formulas[k]
         if self.h > rooms[k]:
@@ -158,11 +156,3 @@ class GradientAlong(Formula):
 def whole(vector: Array) -> Points:
     """Return a point that differs from x everywhere."""
     return Points(np.arange(len(vector)), vector, np.array([0, len(vector)]))
-
-
-def longest_step(v: Array, each: Floats) -> float:
-    """Return the largest step along `v` with which no coordinate moves by more than its own."""
-    moving = v != 0
-    with np.errstate(over="ignore"):
-        steps = each[moving] / np.abs(v[moving])
-    return float(steps.min()) if len(steps) else 1.0

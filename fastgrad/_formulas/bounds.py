@@ -27,10 +27,6 @@ class Bounds(NamedTuple):
         fixed: Array = self.lower == self.upper
         return fixed
 
-    def part(self, block: range) -> Bounds:
-        """Return the bounds of some coordinates."""
-        return Bounds(self.lower[block.start : block.stop], self.upper[block.start : block.stop])
-
 
 class _Fixed(Stencil):
     """The formula of a fixed coordinate: it looks nowhere, and its sum of nothing is 0."""
@@ -65,14 +61,7 @@ def inwards(parameters: Parameters, bounds: Bounds) -> Bounds:
 def read_bounds(parameters: Parameters, bounds: Any, *, may_fix: bool = True) -> Bounds | None:
     """Return the caller's bounds, checked: every coordinate must lie within its own.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        x.
-    bounds : tuple, list of pairs, or scipy.optimize.Bounds
-        As for `fastgrad.numerical_gradient`.
-    may_fix : bool
-        Whether both bounds of a coordinate may be the same.
+    `may_fix` says whether both bounds of a coordinate may be the same.
     """
     if bounds is None:
         return None
@@ -163,21 +152,10 @@ def fit(
     eps: Any,
     rounded: Callable[[Array], Array],
 ) -> None:
-    """Change `h` and `which` where the first formula would leave the bounds.
+    """Change the steps `h` and formulas `which` where the first formula would leave the bounds.
 
-    Parameters
-    ----------
-    formulas : tuple of Stencil
-        The first that fits is taken. The last is `FIXED`.
-    between : tuple of two ndarray
-        The lowest and the highest x that the formula starts from.
-    h, which : ndarray
-        The step and the place of the formula of each coordinate.
-    bounds : Bounds
-    eps : float or ndarray
-        Relative precision of the coordinates.
-    rounded : callable
-        Rounds coordinates to their own dtypes.
+    The first that fits is taken, from wherever in `between` it starts; the last is `FIXED`. `eps`
+    is the relative precision of the coordinates, and `rounded` rounds them to their own dtypes.
     """
     lowest, highest = between
     done = bounds.fixed
@@ -194,19 +172,14 @@ def fit(
         return
     # No formula fits: take the one that keeps the largest part of the step.
     below, above = (lowest - bounds.lower)[tight], (bounds.upper - highest)[tight]
-    room = np.stack([_room(below, above, formula) for formula in moving])
+    room = np.stack([largest_step(formula, below, above) for formula in moving])
     which[tight] = room.argmax(axis=0)
     # Rounding of x + h must not carry it across the bound.
     slack = (4 * eps * np.maximum(np.abs(lowest), np.abs(highest)).astype(float))[tight]
     h[tight] = np.maximum(room.max(axis=0) * (1 - 1e-6) - slack, 0.0)
 
 
-def _room(below: Floats, above: Floats, formula: Stencil) -> Floats:
-    """Return the largest step with which the formula stays within the bounds."""
+def largest_step(formula: Stencil, below: Any, above: Any) -> Any:
+    """Return the largest step with which the formula needs no more room below and above x."""
     up, down = max(formula.offsets), -min(formula.offsets)
-    room = np.full(len(above), np.inf)
-    if up > 0:
-        room = np.minimum(room, above / up)
-    if down > 0:
-        room = np.minimum(room, below / down)
-    return room
+    return np.minimum(above / up if up > 0 else np.inf, below / down if down > 0 else np.inf)

@@ -18,12 +18,7 @@ LEAST_STEP = 1e-292
 
 
 def complex_steps(x: Array, eps: float) -> Floats:
-    """Return the default steps, ``1e-20 * min(1, |x|)``, and 1e-20 where x is 0.
-
-    What is neglected is of the size of ``h**2 f'''(x) / 6``, so that the step has to be small
-    beside x, where f changes over lengths of the size of x, and beside 1. Being small costs
-    nothing: nothing is subtracted.
-    """
+    """Return the default steps, small beside x and beside 1: nothing is subtracted."""
     return COMPLEX_STEP * np.where(x == 0, 1.0, np.minimum(1.0, np.abs(x))).astype(float)
 
 

@@ -8,16 +8,12 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A derivative, what it may be off by, the smallest step in it, and what it took.
+    """A derivative, what it may be off by, the smallest step in it, and what it took."""
 
-    The derivative is NaN, and the error inf, where f is finite at no step. Evaluations are those
-    of f without f(x).
-    """
-
-    derivative: float
-    error: float
+    derivative: float  # NaN where f is finite at no step
+    error: float  # inf there
     step: float
-    evaluations: int
+    evaluations: int  # without that of f(x)
 
 
 class Entry(NamedTuple):
@@ -90,8 +86,3 @@ class Line(NamedTuple):
             fraction, exponent = math.frexp(point)
             point = math.ldexp(round(fraction * 2 / self.grid) * self.grid / 2, exponent)
         return min(max(point, self.lower), self.upper) - self.x
-
-
-def check_room(line: Line) -> bool:
-    """Tell whether the bounds fix x, or leave it numbers enough to take a derivative."""
-    return line.lower == line.upper or line.roomy(1) or line.roomy(-1)

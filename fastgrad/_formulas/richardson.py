@@ -11,13 +11,8 @@ LEFT = 0.5
 class Table:
     """Difference quotients extrapolated by polynomials in the step (Neville's scheme).
 
-    Truncation is a series in ``h**order``: 2 for central differences, 1 for one-sided ones.
-
-    References
-    ----------
-    L. F. Richardson, J. A. Gaunt, The deferred approach to the limit, Philosophical Transactions
-    of the Royal Society A 226 (1927), 299-361; C. J. F. Ridders, Accurate computation of F'(x) and
-    F'(x) F''(x), Advances in Engineering Software 4 (1982), 75-76.
+    Truncation is a series in ``h**order``: 2 for central differences, 1 for one-sided ones. For
+    the sources see `fastgrad.numerical_gradient`.
     """
 
     def __init__(self, order: int) -> None:

@@ -18,11 +18,9 @@ from fastgrad._typing import Array
 class SecondOrder(Formula):
     """The upper triangle of a Hessian, row after row.
 
-    By two coordinates it is the formula for the first derivative taken along both,
-    ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. What uses the offset 0 stands in
-    other rows: row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and
-    for each j after i the sum over a and b, all without that offset; `hessian` joins them. `steps`
-    are those of a `SecondStencil`.
+    Row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and for each j
+    after i the sum of ``w_a w_b f(x + o_a h_i + o_b h_j)``, both without the offset 0. What that
+    adds stands in other rows; `hessian` joins them. `steps` are those of a `SecondStencil`.
     """
 
     def __init__(self, steps: Steps, with_value: bool) -> None:

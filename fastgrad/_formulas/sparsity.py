@@ -41,13 +41,6 @@ def pattern(sparsity: Any, columns: int) -> Pattern:
     of width w makes w groups: A. R. Curtis, M. J. D. Powell, J. K. Reid, On the estimation of
     sparse Jacobian matrices, IMA Journal of Applied Mathematics 13 (1974), 117-119. What a sparse
     matrix stores counts, whatever the value.
-
-    Examples
-    --------
-    >>> band = np.eye(6, k=-1) + np.eye(6) + np.eye(6, k=1) > 0
-    >>> found = pattern(band, 6)
-    >>> np.split(found.order, found.starts[1:-1])
-    [array([0, 3]), array([1, 4]), array([2, 5])]
     """
     try:
         from scipy import sparse

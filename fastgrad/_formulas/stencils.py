@@ -95,10 +95,7 @@ class Stencil:
 
 @functools.lru_cache(maxsize=64)
 def tables(formulas: tuple[Stencil, ...]) -> Table:
-    """Return how many moves each formula has, their offsets and weights, padded with zeros.
-
-    And, last, the weights of f(x) itself.
-    """
+    """Return each formula's count of moves, offsets and weights, padded, and weight of f(x)."""
     counts = np.array([len(formula.moves) for formula in formulas])
     offsets, weights = np.zeros((2, len(formulas), counts.max()))
     for k, formula in enumerate(formulas):
@@ -121,11 +118,6 @@ def one_sided(order: int, side: int) -> Stencil:
 
     The derivative at 0 of the polynomial through ``order + 1`` equidistant points, in closed form:
     weight ``(-1)**(k+1) binomial(order, k) / k`` at point k, and minus their sum at 0.
-
-    Examples
-    --------
-    >>> one_sided(2, +1)
-    Stencil(offsets=(1.0, 2.0, 0.0), weights=(2.0, -0.5, -1.5), order=2)
     """
     away = range(1, order + 1)
     weights = [side * (-1) ** (k + 1) * math.comb(order, k) / k for k in away]
@@ -150,10 +142,7 @@ STENCILS = {
 
 
 def named(stencil: str | Stencil, *others: str) -> Stencil:
-    """Return the stencil of that name; a `Stencil` is returned as it is.
-
-    `others` are names that the caller knows beside those here, for the message.
-    """
+    """Return the stencil of that name, or a `Stencil` as it is; `others` the message names too."""
     if isinstance(stencil, Stencil):
         return stencil
     if not isinstance(stencil, str) or stencil not in STENCILS:

@@ -37,17 +37,9 @@ def cores() -> int:
 
 
 def saved(backend: str, workers: int, seconds: float, cpu_share: float) -> float:
-    """Return about how many seconds workers that are there save, below 0 if they lose some.
+    """Return about how many seconds workers save of `seconds` of work; below 0 they lose some.
 
-    Parameters
-    ----------
-    backend : str
-        Where the workers are.
-    workers : int
-    seconds : float
-        What the work takes here.
-    cpu_share : float
-        How much of that a core computes; what sleeps or waits needs no core.
+    A core computes for a `cpu_share` of that time: what sleeps or waits needs no core.
     """
     if workers == 1:
         return 0.0

@@ -22,23 +22,10 @@ class UnsendableError(TypeError):
 
 
 class Payload:
-    """Something callable that can be sent to workers.
+    """Something callable that can be sent to workers; a token tells one from another.
 
-    Parameters
-    ----------
-    work : callable
-        What workers call. Its ``arrive()`` is called once in each of them, and its ``originals``
-        are what some arrays held before they were moved: these are sent in their place.
-    shared : bool
-        Whether the workers are threads that may call this very object, which comes with each task:
-        they keep nothing of it.
-
-    Attributes
-    ----------
-    token : str
-        Tells one payload from another.
-    content : bytes or callable
-        The work.
+    Its ``arrive()`` is called once in each worker, and its ``originals`` are what some arrays held
+    before they were moved: these are sent in their place. Threads may share the very object.
     """
 
     def __init__(self, work: Any, *, shared: bool) -> None:
@@ -106,10 +93,9 @@ def call(token: str, content: Any, task: Any) -> Any:
 
 
 class Raised:
-    """What f raised, ready to leave the worker where it did.
+    """What f raised, which arrives with the traceback of the worker as its cause.
 
-    The error arrives with the traceback of the worker as its cause. One that does not survive the
-    journey is replaced: it would end all workers.
+    One that does not survive the journey is replaced: it would end all workers.
     """
 
     def __init__(self, error: Exception) -> None:

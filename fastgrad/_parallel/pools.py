@@ -36,26 +36,16 @@ _of_the_parent: list[Any] = []
 
 
 class Pool:
-    """Workers of an executor of `concurrent.futures`.
+    """Workers of an executor of `concurrent.futures`."""
 
-    Attributes
-    ----------
-    warm : bool
-        Whether the workers have been started.
-    shares_memory : bool
-        Whether they are threads of this process.
-    survives : bool
-        Whether the loss of a worker costs the others nothing.
-    retries : int
-        How often to hand out a task again whose worker was lost.
-    """
-
-    shares_memory = survives = False
-    retries = 2
+    warm = False  # whether the workers have been started
+    shares_memory = False  # whether they are threads of this process
+    survives = False  # whether the loss of a worker costs the others nothing
+    retries = 2  # how often to hand out a task again whose worker was lost
     lost: tuple[type[BaseException], ...] = (BrokenExecutor, CancelledError)
 
     def __init__(self, executor: Executor) -> None:
-        self.executor, self.warm = executor, False
+        self.executor = executor
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Have a worker make a call."""
@@ -77,11 +67,7 @@ class Pool:
 class Threads(Pool):
     """Threads of this process."""
 
-    shares_memory = True
-
-    def __init__(self, executor: Executor) -> None:
-        super().__init__(executor)
-        self.warm = True
+    warm = shares_memory = True
 
 
 class Processes(Pool):
@@ -174,14 +160,11 @@ def _processes(workers: int) -> Pool:
     return Processes(ProcessPoolExecutor(workers, context, initializer=_serve))
 
 
-def _threads(workers: int) -> Pool:
-    return Threads(ThreadPoolExecutor(workers, thread_name_prefix="fastgrad"))
-
-
 class Dask(Pool):
     """The workers of the Dask cluster whose client is active."""
 
-    survives, retries = True, 0  # Dask has tried again itself.
+    warm = survives = True
+    retries = 0  # Dask has tried again itself.
 
     def __init__(self) -> None:
         import distributed
@@ -191,7 +174,6 @@ class Dask(Pool):
         self.client = getattr(configured, "client", None) or distributed.get_client()
         self._address = self.client.scheduler.address
         self._handed_out: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.warm = True
         self.lost = (*self.lost, distributed.KilledWorker)
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -234,19 +216,13 @@ async def _pass_on(remote: Any, future: Future[Any]) -> None:
 
 
 class Joblib(Pool):
-    """Any backend of joblib: all calls handed out so far are made together.
+    """Any backend of joblib, None is the active one; all calls handed out are made together."""
 
-    Parameters
-    ----------
-    workers : int
-    backend : str or None
-        None is the one that is active (``joblib.parallel_config``).
-    """
+    warm = True
 
     def __init__(self, workers: int, backend: str | None) -> None:
         self._options = {"n_jobs": workers, "backend": backend, "batch_size": 1}
         self._waiting: list[tuple[Future[Any], Any]] = []
-        self.warm = True
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Note a call."""
@@ -298,7 +274,11 @@ def open_pool(backend: str | None, workers: int, name: str) -> Pool:
         return Joblib(workers, backend)
     key = backend, workers
     if key not in _pools:
-        _pools[key] = _threads(workers) if backend == "threads" else _processes(workers)
+        _pools[key] = (
+            Threads(ThreadPoolExecutor(workers, thread_name_prefix="fastgrad"))
+            if backend == "threads"
+            else _processes(workers)
+        )
     return _pools[key]
 
 

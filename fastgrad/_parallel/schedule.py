@@ -36,15 +36,8 @@ class Unwanted(Exception):  # noqa: N818, no error
     """Raised by a source that wants no more results."""
 
 
-class Result(Protocol):
-    """What a task returns: how many evaluations it took, and how many seconds."""
-
-    count: int
-    seconds: float
-
-
 class Source(Protocol):
-    """Names tasks and takes their results."""
+    """Names tasks and takes their results: with the `count` of evaluations and their `seconds`."""
 
     @property
     def left(self) -> int:
@@ -59,43 +52,19 @@ class Source(Protocol):
 
 @dataclass
 class Spent:
-    """What evaluating has cost.
+    """What evaluating has cost, and who worked."""
 
-    Attributes
-    ----------
-    here, there : int
-        Evaluations in this process, and by workers.
-    seconds : float
-        All of them together took.
-    team : Team
-        Who worked.
-    """
-
-    here: int = 0
-    there: int = 0
-    seconds: float = 0.0
+    here: int = 0  # evaluations in this process
+    there: int = 0  # and by workers
+    seconds: float = 0.0  # that all of them together took
     team: Team = SERIAL
 
 
 class Schedule:
-    """Has the tasks of a source done.
+    """Has the tasks of a source done, here or by a team.
 
-    Parameters
-    ----------
-    work : callable
-        Does a task, here or in a worker, and returns its `Result`.
-    source : Source
-        The tasks.
-    team : Team
-        Who may help.
-    spent : Spent
-        Added to.
-    nogil : bool
-        Whether `work` computes without Python's lock.
-    shared : bool
-        Whether threads may call `work` itself, not a copy.
-    update : callable, optional
-        Told how many evaluations are done.
+    `nogil` says that `work` computes without Python's lock, and `shared` that threads may call
+    `work` itself, not a copy. `update` is told how many evaluations are done.
     """
 
     def __init__(

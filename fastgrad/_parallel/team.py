@@ -23,20 +23,11 @@ MOST_WORKERS = 10_000  # More are a mistake.
 
 @dataclass(frozen=True)
 class Team:
-    """So many workers of a backend.
-
-    Attributes
-    ----------
-    workers : int
-    backend : str or None
-        "threads", "processes" or a name of joblib's; None is the one that is active there.
-    name : str
-        The name of the backend that does the work.
-    """
+    """So many workers of a backend."""
 
     workers: int
-    backend: str | None
-    name: str
+    backend: str | None  # None is joblib's active one
+    name: str  # of the backend that does the work
 
     def open(self) -> pools.Pool:
         """Return the pool of workers."""
@@ -67,26 +58,10 @@ SERIAL = Team(1, None, "serial")
 
 
 def choose(workers: int | None, backend: str | None, *, compiled: bool = True) -> Team:
-    """Check what the caller asked for and return who does the work.
+    """Return who does the work; `workers` and `backend` are those of `numerical_gradient`.
 
-    Parameters
-    ----------
-    workers : int or None
-        How many at most; negative numbers count back from the number of cores, -1 is all of them.
-        None takes what ``joblib.parallel_config`` says, and 1 outside of it.
-    backend : str or None
-        "threads", "processes" or the name of a joblib backend. None takes what
-        ``joblib.parallel_config`` says, and outside of it threads for compiled code, which holds
-        no lock, and processes for any other.
-    compiled : bool, default True
-        Whether the work is compiled code.
-
-    Raises
-    ------
-    TypeError
-        If `workers` is not a whole number, or `backend` not a name.
-    ValueError
-        If `workers` is 0 or more than `MOST_WORKERS`, or joblib knows no such backend.
+    Negative numbers of workers count back from the number of cores. Compiled code, which holds no
+    lock, runs on threads unless another backend is asked for.
     """
     _check(workers, backend)
     configured = _configured()
@@ -126,10 +101,7 @@ def _check(workers: object, backend: object) -> None:
 
 
 def _configured() -> bool:
-    """Tell whether a `joblib.parallel_config` may be open here; in a worker of joblib it is.
-
-    joblib takes 0.1 ms to answer: this is a glance.
-    """
+    """Tell whether a `joblib.parallel_config` may be open; joblib takes 0.1 ms to answer."""
     parallel = sys.modules.get("joblib.parallel")
     if parallel is None:
         return False

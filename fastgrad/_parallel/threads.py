@@ -13,13 +13,7 @@ Result = TypeVar("Result")
 
 
 def count(workers: int | None) -> int:
-    """Return the number of threads that a caller asks for; see `team.choose`.
-
-    Examples
-    --------
-    >>> count(None), count(3)
-    (1, 3)
-    """
+    """Return the number of threads that a caller asks for; see `team.choose`."""
     return team.choose(workers, None).workers
 
 
@@ -27,17 +21,8 @@ def partition(items: range, blocks: int) -> list[range]:
     """Return at most `blocks` contiguous, non-empty ranges that cover `items`.
 
     Their lengths differ by one at most.
-
-    Examples
-    --------
-    >>> partition(range(7), 3)
-    [range(0, 2), range(2, 4), range(4, 7)]
-    >>> partition(range(3, 5), 8)
-    [range(3, 4), range(4, 5)]
     """
     blocks = min(len(items), blocks)
-    if blocks == 1:
-        return [items]
     return [items[k * len(items) // blocks : (k + 1) * len(items) // blocks] for k in range(blocks)]
 
 
@@ -45,11 +30,6 @@ def run(call: Callable[[Block], Result], blocks: Iterable[Block], workers: int) 
     """Return ``[call(block) for block in blocks]``, computed on that many threads.
 
     After an error the blocks that wait are cancelled. Calls within calls are made in turn.
-
-    Examples
-    --------
-    >>> run(lambda block: sum(block), [range(3), range(3, 5)], 2)
-    [3, 7]
     """
     blocks = list(blocks)
     workers = min(workers, len(blocks))

@@ -67,11 +67,7 @@ _CHUNK = 2**16
 
 
 def fetch(dataset: str) -> list[Path]:
-    """Return where each of `FILES` of a data set lies; download what the cache does not hold.
-
-    Their SHA-256 are checked in this call. It raises OSError if no mirror sends the right file, or
-    the cache folder cannot be written.
-    """
+    """Return where each of `FILES` of a data set lies; download what the cache does not hold."""
     source, folder = SOURCES[dataset], cache_dir() / dataset
     return [
         _fetch_file(name, sha256, source.mirrors, folder)

@@ -24,9 +24,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped.
 
-    Whether the file is gzipped is read from its first bytes, not from its name: browsers unpack
-    a download and keep the ``.gz``. Nothing is allocated before the header has been checked; what
-    does not hold exactly the promised entries in `ndim` dimensions raises ValueError.
+    Its first bytes tell which, not its name: browsers unpack a download and keep the ``.gz``.
+    Nothing is allocated before the header has been checked.
     """
     path = Path(path)
     with path.open("rb") as raw:

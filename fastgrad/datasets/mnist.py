@@ -55,15 +55,10 @@ def load_mnist(
 
     Raises
     ------
-    TypeError
-        If a flag is not True or False, or `data_dir` is no path.
-    ValueError
-        If `dataset` is unknown, `data_dir` comes with ``'mnist-5k'``, or a file is damaged or
-        holds something else.
-    FileNotFoundError
-        If `data_dir` lacks one of the files.
+    TypeError, ValueError
+        If an argument does not fit, or a file is damaged or holds something else.
     OSError
-        If the download fails, or its folder cannot be written.
+        If the download fails, its folder cannot be written, or `data_dir` lacks one of the files.
 
     Examples
     --------
@@ -90,20 +85,16 @@ def load_mnist(
             f"data_dir goes with files, and {EMBEDDED!r} is inside the package, got "
             f"{os.fspath(data_dir)!r}: leave data_dir out, or pass dataset='mnist'"
         )
-    splits = _embedded() if dataset == EMBEDDED else _from_files(dataset, data_dir)
+    splits = _splits(dataset, data_dir)
     train, test = (_convert(*split, normalize, flatten, one_hot_label) for split in splits)
     return train, test
 
 
-def _embedded() -> list[Split]:
-    with (
-        files("fastgrad.datasets").joinpath("mnist_5k.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
-        return [(arrays[f"x_{part}"], arrays[f"t_{part}"]) for part in ("train", "test")]
-
-
-def _from_files(dataset: str, data_dir: str | os.PathLike[str] | None) -> list[Split]:
+def _splits(dataset: str, data_dir: str | os.PathLike[str] | None) -> list[Split]:
+    if dataset == EMBEDDED:
+        with files("fastgrad.datasets").joinpath("mnist_5k.npz").open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            return [(arrays[f"x_{part}"], arrays[f"t_{part}"]) for part in ("train", "test")]
     if data_dir is None:
         paths = fetch(dataset)
     else:

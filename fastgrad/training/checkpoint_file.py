@@ -32,18 +32,9 @@ _logger = logging.getLogger(__name__)
 class Checkpoint:
     """Where a training run stands after a step, before the accuracies of that step.
 
-    Attributes
-    ----------
-    iteration : int
-        Steps done.
-    params, history : dict of ndarray
-        The parameters, and the columns of `fastgrad.training.History`.
-    generator, config : dict
-        State of the generator that draws the batches, and what the run was called with.
-    seconds : float
-        How long it has run.
-    path : Path, optional
-        The file that it was read from.
+    `iteration` steps have been done in so many `seconds`. `history` are the columns of
+    `fastgrad.training.History`, `generator` the state of what draws the batches, `config` what the
+    run was called with, and `path` the file that this was read from.
     """
 
     iteration: int
@@ -81,20 +72,13 @@ def write(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint that anyone may have written.
+    """Read a checkpoint that anyone may have written, or the newest of a folder.
 
     Its check sums are compared, nothing is unpacked or unpickled, and no more memory is filled
     than the file has bytes.
 
-    Parameters
-    ----------
-    path : path
-        A checkpoint, or a folder: then its newest.
-
     Raises
     ------
-    TypeError
-        If `path` is no path.
     OSError
         If there is none, or it cannot be read.
     ValueError

@@ -47,13 +47,7 @@ class History:
 
 
 class DivergedError(ArithmeticError):
-    """The parameters have become so large that no gradient helps any more.
-
-    Attributes
-    ----------
-    history : History
-        The record until then.
-    """
+    """The parameters are so large that no gradient helps any more; `history` is the record."""
 
     def __init__(self, message: str, history: History) -> None:
         super().__init__(message)

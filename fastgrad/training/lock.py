@@ -20,8 +20,7 @@ _held: set[Path] = set()
 def alone_in(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Lock a folder against other calls; make it if need be, and remove it if it stays empty.
 
-    It raises BlockingIOError if the folder is locked. The system releases the lock when the process
-    ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
     """
     with made_folder(folder) as made, contextlib.ExitStack() as stack:
         path = made.resolve() / NAME

@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastgrad._parallel import threads
-from fastgrad.training.arguments import (
-    METHODS,
-    Data,
-    Trainable,
-    arrays,
-    brief,
-    check_kind,
-    check_network,
-    count,
-    positive,
-)
+from fastgrad.training import arguments
+from fastgrad.training.arguments import METHODS, Data, Trainable, brief, check_kind
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.checkpoints import Checkpoints
 from fastgrad.training.history import History
@@ -75,16 +66,15 @@ def train(
     progress : bool, default False
         Show a bar with the time left, on a terminal or in a notebook.
     checkpoints : Checkpoints, optional
-        Where and how often to save the run. Without it, nothing is written.
+        Where and how often to save the run. Without it, nothing is written. Where the disk is full
+        there is a RuntimeWarning, and training goes on.
     resume : Checkpoint, optional
         Go on from there, to the bits that an uninterrupted run ends with: `net` and the generator
         are set to the saved state. `iterations` counts all steps, including those done, and may
-        be larger than before; `workers` may differ. All else must be the same, also whether there
-        is an `rng`, and its kind.
+        be larger than before; `workers` may differ. All else must be the same.
     stop : callable, optional
-        Called after each step. When it returns True, training ends after a last checkpoint and
-        without the accuracies of that step, so that the history is shorter than `iterations`.
-        See `Stop`.
+        Called after each step, see `Stop`. When it returns True, training ends after a last
+        checkpoint and without the accuracies of that step.
 
     Returns
     -------
@@ -93,23 +83,16 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit. Then nothing has been changed: not `net`, not the generator,
-        not the disk.
+        If an argument does not fit. Then nothing has been changed.
     BlockingIOError
         If another process writes checkpoints in the same folder.
     DivergedError
         If the loss is not finite after a step, or a parameter so large that the step `h` is lost
         beside it. It carries the history.
 
-    Warns
-    -----
-    RuntimeWarning
-        If a checkpoint cannot be written (a full disk); training goes on.
-
     Examples
     --------
     >>> import fastgrad
-    >>> np.random.seed(0)
     >>> history = train(fastgrad.TwoLayerNet(784, 10, 10), fastgrad.load_mnist(), iterations=20)
     >>> history.loss[-1] < history.loss[0]
     True
@@ -123,14 +106,14 @@ def train(
     check_kind("stop", stop, Callable, "fastgrad.training.Stop()")
     check_kind("on_evaluation", on_evaluation, Callable, "a function of the history")
     config: dict[str, Any] = {
-        "iterations": count("iterations", iterations),
-        "batch_size": count("batch_size", batch_size),
-        "learning_rate": positive("learning_rate", learning_rate),
+        "iterations": arguments.count("iterations", iterations),
+        "batch_size": arguments.count("batch_size", batch_size),
+        "learning_rate": arguments.positive("learning_rate", learning_rate),
         "method": method,
-        "h": positive("h", h),
-        "eval_every": count("eval_every", eval_every),
+        "h": arguments.positive("h", h),
+        "eval_every": arguments.count("eval_every", eval_every),
     }
-    data = arrays(data)
-    check_network(net, data)
+    data = arguments.arrays(data)
+    arguments.check_network(net, data)
     run = Run(net, data, config, rng, workers, checkpoints, on_evaluation)
     return run.go(resume, stop or (lambda: False), progress)

@@ -16,12 +16,8 @@ class Stop:
 
     Before the first call of ``stop()`` a signal raises KeyboardInterrupt. After it, a signal makes
     the next call return True, so that a loop can end between two steps, until ``at_once()`` is
-    called. A second signal ends the process, whatever it is doing.
-
-    Attributes
-    ----------
-    signum : int
-        The signal that came, or 0.
+    called. A second signal ends the process, whatever it is doing. `signum` is the signal that
+    came, or 0.
 
     Examples
     --------
