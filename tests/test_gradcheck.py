@@ -865,3 +865,23 @@ def test_a_function_that_is_not_finite():
 def test_key_order_does_not_matter(unit):
     f, p, gradient = unit
     assert check_gradient(f, p, dict(reversed(gradient(p).items()))).passed
+
+
+def test_a_gradient_taken_anew_for_one_array_serves_all():
+    """Where h is too large, each further array costs f's noise alone: 16 values on either side."""
+
+    def calls(arrays):
+        x, count = {k: np.linspace(1, 2, 20) for k in range(arrays)}, 0
+
+        def f(x):
+            nonlocal count
+            count += 1
+            return sum(float(np.sum(array**4)) for array in x.values())
+
+        def numerical(h):
+            return {k: 4 * array**3 + 4 * array * h**2 for k, array in x.items()}
+
+        assert compare(f, x, numerical(0), numerical, h=0.1, title="").passed
+        return count
+
+    assert calls(5) - calls(2) == 3 * 32

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from deep_book import central_difference, dense_loss, largest_difference, same_bits
 
+from fastgrad.functions import cross_entropy_error
 from fastgrad.networks import MultiLayerNet, Network, TwoLayerNet, multi_layer_net, network
 from fastgrad.networks import _curves as curves
 from fastgrad.networks import _kernels as kernels
@@ -313,7 +314,21 @@ class Shifted(TwoLayerNet):
         return float(-np.log(self.predict(x)[np.arange(len(t)), t] + 1e-7).mean())
 
 
-@pytest.mark.parametrize("kind", [Squared, Shifted])
+class Warm(TwoLayerNet):
+    def predict(self, x):
+        y = super().predict(x) ** 0.5
+        return y / y.sum(axis=-1, keepdims=True)
+
+
+class BiasesDecay(MultiLayerNet):
+    def __init__(self, inputs, hidden, classes, std, rng):
+        super().__init__(inputs, [hidden], classes, "sigmoid", std, 0.1, rng=rng)
+
+    def _decaying(self):
+        return self.params
+
+
+@pytest.mark.parametrize("kind", [Squared, Shifted, Warm, BiasesDecay])
 def test_a_loss_of_a_subclass_is_differentiated_or_refused(kind):
     net, (x, t) = kind(7, 5, 4, 1.0, rng=np.random.default_rng(0)), batch()
     for method in ("incremental", "full"):
@@ -327,6 +342,13 @@ def test_a_loss_of_a_subclass_is_differentiated_or_refused(kind):
     W[1, 2] = saved
     found = net.numerical_gradient(x, t, method="naive")["W2"][1, 2]
     assert found == (sides[0] - sides[1]) / 2e-4
+
+
+def test_the_loss_is_that_of_the_predictions_of_a_subclass():
+    net, (x, t) = Warm(7, 5, 4, 1.0, rng=np.random.default_rng(0)), batch()
+    wanted = cross_entropy_error(net.predict(x), t)
+    assert net.loss(x, t) == wanted
+    assert wanted != cross_entropy_error(TwoLayerNet.predict(net, x), t)
 
 
 def test_a_loss_of_one_network_is_seen_too():

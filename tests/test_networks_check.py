@@ -53,7 +53,12 @@ class Shifted(TwoLayerNet):
         return float(-np.log(self.predict(x)[np.arange(len(t)), t] + 1e-7).mean())
 
 
-@pytest.mark.parametrize("kind", [Doubled, Shifted])
+class Reversed(TwoLayerNet):
+    def predict(self, x):
+        return super().predict(x)[..., ::-1]
+
+
+@pytest.mark.parametrize("kind", [Doubled, Shifted, Reversed])
 def test_a_subclass_is_checked_by_its_own_loss(kind):
     net, x = kind(7, 5, 3, 1.0, rng=np.random.default_rng(0)), np.random.default_rng(1)
     x, t = x.random((5, 7)), np.array([0, 1, 2, 0, 1])

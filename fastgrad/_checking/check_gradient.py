@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastgrad._checking.explain import explain
-from fastgrad._checking.judge import Side, judge, spare
+from fastgrad._checking.judge import Side, find_kinks, judge, spare
 from fastgrad._checking.look import Problem
 from fastgrad._checking.report import CheckReport, array_check
 from fastgrad._derivatives.arguments import check, check_one_array
@@ -161,6 +161,8 @@ def compare(
         for side in sides:
             judge(side)
         spare(problem, sides)
+        for side in sides:
+            find_kinks(side)
         for side, leaf, place in zip(sides, parameters.leaves, parameters.names, strict=True):
             key, finding = name + place[1:], explain(side)
             parts = side.gradient, side.limit, side.wrong, side.rounding

@@ -129,17 +129,30 @@ def judge(side: Side) -> None:
     if noise.max() <= 1e-3 * side.size.max():
         side.rounding = np.maximum(side.rounding, noise)
         side.wrong = side.excess > 0
+    # What was taken anew for another array is known for this one; noise may want larger steps.
+    known = problem.taken_anew and noise.max() <= side.rtol * side.size.max()
     places = side.worst
     if len(places) <= LOOKED:
         side.look(places)
-    else:
-        few = places[np.linspace(0, len(places) - 1, LOOKED // 2).astype(int)]
-        side.look(few)
-        if any(side.moved(i) for i in few.tolist()):
-            _look_at_all(side, places)
-    for i in side.worst[:KINKS].tolist():
-        if kink := side.line(i).kink(side.sigma):
-            side.kinks[i] = kink
+    elif known or _any_moves(side, places):
+        _look_at_all(side, places)
+
+
+def _any_moves(side: Side, places: Integers) -> bool:
+    """Look at a few entries, from the worst to the least, until one moves with the step."""
+    for i in np.linspace(0, len(places) - 1, LOOKED // 2).astype(int):
+        side.look(places[i : i + 1])
+        if side.moved(int(places[i])):
+            return True
+    return False
+
+
+def find_kinks(side: Side) -> None:
+    """Look for kinks of f where a gradient is still wrong, the worst entries first."""
+    if side.steps:
+        for i in side.worst[:KINKS].tolist():
+            if kink := side.line(i).kink(side.sigma):
+                side.kinks[i] = kink
 
 
 def _look_at_all(side: Side, places: Integers) -> None:
@@ -149,7 +162,8 @@ def _look_at_all(side: Side, places: Integers) -> None:
         p, offsets = problem.stencil.order, set(problem.stencil.offsets)
         more = 2 if offsets == {-offset for offset in offsets} else 1
         # Where noise hides what is to be seen, the steps of those looked at are larger.
-        first = max(1.0, float(np.median([found.step for found in side.steps.values()])))
+        steps = [found.step for found in side.steps.values()]
+        first = max(1.0, float(np.median(steps or [1.0])))
         found = settle(
             lambda scale: problem.scaled(first * scale)[side.leaf][places],
             (p, p + more, p + 2 * more),
@@ -160,7 +174,7 @@ def _look_at_all(side: Side, places: Integers) -> None:
         for i, limit in zip(places.tolist(), zip(*found, strict=True), strict=True):
             side.take(i, Limit(*limit))
         # Near a kink these few steps may settle too early.
-        few = side.wrong[places].sum() <= 4 * LOOKED
+        few = side.wrong[places].sum() <= LOOKED
         places = places[side.wrong[places] & (few | ~found.settled)]
     side.look(places)
 
@@ -180,7 +194,6 @@ def spare(problem: Problem, sides: list[Side]) -> None:
     spread = problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
     for side, part in zip(sides, spread, strict=True):
         side.thin = side.wrong & part & (not side.random)
-        side.thin[list(side.kinks)] = False
     if any(side.thin.any() for side in sides) and _stay(sides, problem.parameters.parts(small)):
         for side in sides:
             side.wrong &= ~side.thin

@@ -78,6 +78,11 @@ class Problem:
         low, high = min(values), max(values)
         return (low, high) if high - low > 1e-12 * max(abs(low), abs(high)) else None
 
+    @property
+    def taken_anew(self) -> bool:
+        """Whether the whole gradient was taken once more, with steps that fall from h."""
+        return 1.0 in self._scaled
+
     def scaled(self, factor: float) -> list[Floats]:
         """Return the numerical gradient with all steps times a factor."""
         if factor not in self._scaled:

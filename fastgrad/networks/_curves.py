@@ -83,7 +83,8 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
         q = np.empty((degree + 1, *direct.shape))
         q[0] = derivative
         quotients(forward, k, V, reach * np.sqrt(u[1:]), q[1:])
-        q[:, direct] = 0.0
+        if direct.any():
+            q[:, direct] = 0.0
         largest = np.abs(q).max()
         last = np.abs(np.dot(highest, q.reshape(degree + 1, -1))).reshape(direct.shape)
         if degree == 1:  # The next coefficient counts: smaller by as much again.
@@ -93,7 +94,8 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
             break
     to_powers = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
     c = np.dot(to_powers, q.reshape(degree + 1, -1)).reshape(q.shape)
-    c[:, bent] = 0.0
+    if bent.any():
+        c[:, bent] = 0.0
     return c, direct | bent
 
 

@@ -128,8 +128,9 @@ def dense_gradient(
             derivatives = enumerate(forward.derivatives())
             return by_name([layer_gradient(forward, k, h, d) for k, d in derivatives], first)
 
-    # The curves of deeper layers are worth a thread each 10 samples.
-    together = max(50 if len(layers) < 3 else 10, math.ceil(len(x) / 16))
+    # The curves of deeper layers are worth a thread each 10 samples, those of a small layer 100.
+    fewest = 10 if len(layers) > 2 else 50 if layers[0][0].size > 40_000 else 100
+    together = max(fewest, math.ceil(len(x) / 16))
     blocks = threads.partition(range(len(x)), math.ceil(len(x) / together))
     found = threads.run(of_block, blocks, workers)
     # The sums are taken in the order of the blocks.
