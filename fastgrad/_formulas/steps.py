@@ -93,7 +93,8 @@ class Steps:
         offsets, weights = self._offsets, self.weights
         if self.bounds is not None:
             lowest, highest = self._between
-            bounds, eps = self.bounds.part(block), self.parameters.eps(block)
+            bounds = Bounds(self.bounds.lower[part], self.bounds.upper[part])
+            eps = self.parameters.eps(block)
             fit(self.formulas, (lowest[part], highest[part]), h, which, bounds, eps, rounded)
             offsets, weights = offsets[which], weights[which]
         column = x[:, np.newaxis]
