@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from fastgrad._formulas.line import Line, check_room
+from fastgrad import numerical_gradient
+from fastgrad._formulas.line import Line
 from fastgrad._formulas.rules import RULES
 
 EPS = 2.0**-52
@@ -356,7 +357,9 @@ def test_evaluations_are_few():
     assert differentiate(math.exp, 1.0, "quick").evaluations == 4
 
 
-def test_room():
-    assert check_room(Line(1.0, 0.0, EPS, EPS, 0.0, 1.0))
-    assert check_room(Line(1.0, 0.0, EPS, EPS, 1.0, 1.0))  # fixed
-    assert not check_room(Line(1.0, 0.0, EPS, EPS, 1.0, 1 + 4e-15))
+@pytest.mark.parametrize("rule", ["auto", "quick"])
+def test_room(rule):
+    assert numerical_gradient(math.exp, 1.0, rule, bounds=(0.0, 1.0)) == pytest.approx(math.e)
+    assert numerical_gradient(math.exp, 1.0, rule, bounds=(1.0, 1.0)) == 0.0  # fixed
+    with pytest.raises(ValueError, match="no room between its bounds"):
+        numerical_gradient(math.exp, 1.0, rule, bounds=(1.0, 1 + 4e-15))
