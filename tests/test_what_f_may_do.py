@@ -18,6 +18,7 @@ import time
 import warnings
 
 import book
+import joblib
 import numba
 import numpy as np
 import pytest
@@ -865,3 +866,21 @@ def test_info_counts_every_evaluation(options):
     )
     assert info.evaluations == len(calls)
     assert info.value == 5.0
+
+
+def test_an_f_that_remembers_and_reads_x_from_outside_is_refused(tmp_path):
+    x, memory = np.array([1.0, 2.0]), joblib.Memory(tmp_path, verbose=0)
+    calls = []
+
+    def loss(_):
+        calls.append(1)
+        return float(np.sum(x**2))
+
+    def pure(w):
+        return float(np.sum(w**2))
+
+    for f in memory.cache(loss), functools.lru_cache(lambda _: float(x[0])):
+        with pytest.raises(TypeError, match="but reads x from outside, as x"):
+            numerical_gradient(f, x)
+    assert not calls
+    np.testing.assert_allclose(numerical_gradient(memory.cache(pure), x), 2 * x, rtol=TRUNCATION)

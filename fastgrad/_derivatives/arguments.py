@@ -9,7 +9,7 @@ from fastgrad._derivatives.info import Found
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls, Errors
 from fastgrad._evaluation.compiled import CompiledCalls, drivable, is_compiled, refuse_frozen
-from fastgrad._evaluation.proof import check_captured
+from fastgrad._evaluation.proof import check_captured, check_memory
 from fastgrad._evaluation.values import COMPLEX, Reader
 from fastgrad._formulas.bounds import read_bounds
 from fastgrad._formulas.complex_step import ComplexSteps, complex_steps, refuse_bounds
@@ -45,6 +45,7 @@ class Request:
         self.f, self.args, self.compiled = f, args, is_compiled(f)
         self.team = choose(workers, backend, compiled=self.compiled)
         self.parameters = Parameters(x)
+        check_memory(f, self.parameters)
         if self.compiled and any(self.parameters.has_labels):
             raise TypeError(
                 "x must hold arrays where f is compiled by numba, got a pandas object; pass "

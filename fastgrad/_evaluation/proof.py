@@ -169,13 +169,34 @@ def check_captured(f: Any, parameters: Parameters, derivatives: Array) -> None:
         mine = slice(parameters.starts[k], parameters.starts[k + 1])
         if parameters.movable[k] or derivatives[mine].any():
             continue
-        for name, value in outside(f).items():
-            same = value is parameters.x if parameters.is_array else False
-            if same or (isinstance(value, np.ndarray) and np.may_share_memory(value, leaf)):
-                raise TypeError(
-                    f"f reads x from outside, as {name}, which cannot be moved there: the "
-                    "derivative would be 0; let f use its argument, or pass a writable array"
-                )
+        name = _name_outside(f, parameters, leaf)
+        if name is not None:
+            raise TypeError(
+                f"f reads x from outside, as {name}, which cannot be moved there: the "
+                "derivative would be 0; let f use its argument, or pass a writable array"
+            )
+
+
+def check_memory(f: Any, parameters: Parameters) -> None:
+    """Refuse an f that reads x from outside, but remembers its values by its argument alone."""
+    if not (hasattr(f, "cache_info") or hasattr(f, "check_call_in_cache")):  # functools, joblib
+        return
+    for leaf in parameters.leaves:
+        name = _name_outside(f, parameters, leaf)
+        if name is not None:
+            raise TypeError(
+                f"f remembers its values by its argument, but reads x from outside, as {name}: let "
+                "f use its argument"
+            )
+
+
+def _name_outside(f: Any, parameters: Parameters, leaf: Array) -> str | None:
+    """Return the name by which a function reads an array of x from outside."""
+    for name, value in outside(f).items():
+        same = value is parameters.x if parameters.is_array else False
+        if same or (isinstance(value, np.ndarray) and np.may_share_memory(value, leaf)):
+            return name
+    return None
 
 
 def outside(f: Any) -> dict[str, Any]:
