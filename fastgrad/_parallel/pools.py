@@ -180,7 +180,12 @@ class Dask(Pool):
         """Have a worker make a call."""
         # Dask's own executor never ends a future whose task Dask has cancelled.
         future: Future[Any] = Future()
-        remote = self.client.submit(call, *arguments, pure=False)
+        try:
+            remote = self.client.submit(call, *arguments, pure=False)
+        except Exception as error:
+            if self.client.status != "running":
+                raise self._lost_scheduler() from error
+            raise
         self._handed_out.add(remote)
         future.add_done_callback(lambda future: remote.cancel() if future.cancelled() else None)
         self.client.loop.add_callback(_pass_on, remote, future)
@@ -193,7 +198,10 @@ class Dask(Pool):
             with contextlib.suppress(Empty):
                 return done.get(timeout=1.0)
             away = 0 if self.client.status == "running" else away + 1
-        raise RuntimeError(
+        raise self._lost_scheduler()
+
+    def _lost_scheduler(self) -> RuntimeError:
+        return RuntimeError(
             f"the Dask scheduler at {self._address} was lost: its client is {self.client.status}; "
             "start a new client"
         )
@@ -208,6 +216,8 @@ async def _pass_on(remote: Any, future: Future[Any]) -> None:
         result, error = await remote.result(), None
     except BaseException as raised:
         result, error = None, raised
+        if isinstance(error, CancelledError) and remote.client.status != "running":
+            return  # `next_done` tells that the scheduler was lost
     if future.set_running_or_notify_cancel():
         if error is None:
             future.set_result(result)

@@ -240,7 +240,7 @@ class Schedule:
             )
         except Exception as error:
             # A pool that is broken, or that another thread has ended, raises RuntimeError.
-            broken = isinstance(error, RuntimeError)
+            broken = isinstance(error, RuntimeError) and not self._pool.survives
             future.set_exception(BrokenExecutor(str(error)) if broken else error)
         self._pending[future] = task, lost
         future.add_done_callback(self._done.put)
