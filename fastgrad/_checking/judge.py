@@ -150,6 +150,8 @@ def _any_moves(side: Side, places: Integers) -> bool:
 def find_kinks(side: Side) -> None:
     """Look for kinks of f where a gradient is still wrong, the worst entries first."""
     if side.steps:
+        if len(side.worst) <= LOOKED:  # The steps of whole gradients may settle before a kink.
+            side.look(side.worst)
         for i in side.worst[:KINKS].tolist():
             if kink := side.line(i).kink(side.sigma):
                 side.kinks[i] = kink

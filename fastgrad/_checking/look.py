@@ -247,7 +247,7 @@ def settle(
             change = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - old))
             new = Limit(row[-1], change + hidden, hidden, one * RATIO**-k)
             gap, rest = np.abs(best.value - gradient), np.abs(new.value - gradient)
-            near = (rest <= tolerance + 2 * new.error) & (4 * new.error <= gap)
+            near = (rest <= tolerance + 2 * new.error) & (2.5 * new.error <= gap)
             better = (new.error < best.error) | near
             best = Limit(*(np.where(better, *pair) for pair in zip(new, best, strict=True)))
         above, gap = row, np.abs(best.value - gradient)

@@ -306,5 +306,5 @@ class Schedule:
         if bounded:
             running = [future for future in running if not future.cancel()]
             running = list(wait(running, timeout=PATIENCE).not_done)
-        if running:
+        if running or not (bounded or self._pool.warm):  # Ctrl-C while they start: end them, too
             self._pool.abandon()
