@@ -49,7 +49,7 @@ def test_a_folder_that_is_used_or_was_there_stays(tmp_path):
     refused = pytest.raises(OSError, match="c must be a folder that can be written to")
     with refused, made_folder(tmp_path / "a" / "c"):
         pass
-    with pytest.raises(OSError, match=r"must be a folder .*null (byte|character)"), made_folder("a\0b"):
+    with pytest.raises(OSError, match=r"must be a folder .*null"), made_folder("a\0b"):
         pass
     (tmp_path / "a" / "c").unlink()
     with pytest.raises(KeyError), made_folder(tmp_path / "a"):
