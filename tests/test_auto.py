@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
+from benchmarks.deceivers import SMOOTH
 from fastgrad import numerical_gradient
 from fastgrad._formulas.line import Line
 from fastgrad._formulas.rules import RULES
@@ -14,25 +15,6 @@ from fastgrad._formulas.rules import RULES
 EPS = 2.0**-52
 SINGLE = 2.0**-23
 INF = math.inf
-
-SMOOTH = {
-    "exp": (math.exp, math.exp),
-    "sin": (math.sin, math.cos),
-    "cos": (math.cos, lambda x: -math.sin(x)),
-    "tanh": (math.tanh, lambda x: 1 / math.cosh(x) ** 2),
-    "atan": (math.atan, lambda x: 1 / (1 + x * x)),
-    "bell": (lambda x: math.exp(-x * x), lambda x: -2 * x * math.exp(-x * x)),
-    "cubic": (lambda x: x**3 - 2 * x, lambda x: 3 * x * x - 2),
-    "Runge": (lambda x: 1 / (1 + x * x), lambda x: -2 * x / (1 + x * x) ** 2),
-    "log": (lambda x: math.log(1 + x * x), lambda x: 2 * x / (1 + x * x)),
-    "softplus": (lambda x: math.log1p(math.exp(x)), lambda x: 1 / (1 + math.exp(-x))),
-    "sqrt": (lambda x: math.sqrt(1 + x * x), lambda x: x / math.sqrt(1 + x * x)),
-    "exp(sin)": (
-        lambda x: math.exp(math.sin(x)),
-        lambda x: math.exp(math.sin(x)) * math.cos(x),
-    ),
-    "x cos": (lambda x: x * math.cos(3 * x), lambda x: math.cos(3 * x) - 3 * x * math.sin(3 * x)),
-}
 
 
 def differentiate(f, x, rule="auto", lower=-INF, upper=INF, eps=EPS, grid=EPS):
