@@ -781,6 +781,13 @@ def test_each_thread_of_a_worker_and_each_library_gets_the_callers_number(tmp_pa
     assert run(tmp_path, code) == "{2}\n{3}\n{4}\n"
 
 
+def test_a_handler_that_python_did_not_install_is_left_alone(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda *what: pytest.fail("it cannot be put back"))
+    with pools._no_ctrl_c():
+        pass
+
+
 def test_a_python_function_in_a_worker_needs_no_numba():
     code = "import sys, fastgrad._derivatives.searches; print('numba' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -120,6 +120,7 @@ def _no_ctrl_c() -> Iterator[None]:
     """Hear of Ctrl-C when the workers have been started; their server inherits the mask."""
     heard: list[Any] = []
     in_main = threading.current_thread() is threading.main_thread()
+    in_main = in_main and signal.getsignal(signal.SIGINT) is not None  # or it could not be put back
     handler = signal.signal(signal.SIGINT, lambda *what: heard.append(what)) if in_main else None
     masks = hasattr(signal, "pthread_sigmask")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
