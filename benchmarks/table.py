@@ -20,7 +20,7 @@ timed whole, the black box with the start of its processes. NumPy's products run
 each. The factors are taken within rounds, and so are not exactly the quotients of the times.
 """
 ANY_NOTE = """Rosenbrock's function in 1,000 variables or in those named, in NumPy or compiled by
-numba. What workers gain beside a slow function is in slow_f.txt.
+numba. `python -m benchmarks.slow_f` measures what workers gain beside a slow function.
 """
 MARKS = {True: "met", False: "**missed**", None: ""}
 

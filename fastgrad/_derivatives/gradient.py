@@ -43,8 +43,8 @@ def numerical_gradient(
         back. A function compiled by ``numba.njit`` is driven from a compiled loop.
     x : ndarray of float, number, pandas object, or dict, list or tuple of arrays
         Any shape, memory order and structure. It holds the same bits after the call as before,
-        whatever happens. f gets its like, a Series or a DataFrame with the labels of x where that
-        is one, unless it is `batched`.
+        whatever happens. f gets an object of the same kind: a Series or a DataFrame with the
+        labels of x where x is one. A `batched` f gets arrays.
     h : float, "auto", "quick", or array or structure like x, optional
         The step, absolute; one for each coordinate where x is an array and `h` has its shape, or
         a structure of numbers or arrays where x is one. By default the book's 1e-4 while
@@ -94,7 +94,7 @@ def numerical_gradient(
     Returns
     -------
     ndarray, or dict, list or tuple of ndarray
-        Of the structure, the shapes, the dtypes and the labels of x.
+        With the structure, the shapes, the dtypes and the labels of x.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def hessian_vector_product(
     x, args, workers, backend, nonfinite
         As in `numerical_gradient`, for `gradient` as for f.
     v : like x
-        Of the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
+        With the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
     h : float, optional
         The step along v, absolute; without `gradient` also the step of the numerical gradients. By
         default the gradients take the steps of `hessian`, and the step along v is the largest with
@@ -72,7 +72,7 @@ def hessian_vector_product(
     Returns
     -------
     ndarray, or dict, list or tuple of ndarray
-        Of the structure, the shapes, the dtypes and the labels of x.
+        With the structure, the shapes, the dtypes and the labels of x.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def jacobian(
         As in `numerical_gradient`.
     batched, full_output
         As in `numerical_gradient`; a batch of k points returns an array of shape
-        ``(k, *f.shape)``. `batched` goes not together with `sparsity`.
+        ``(k, *f.shape)``. `batched` cannot be combined with `sparsity`.
     sparsity : scipy.sparse array or matrix, or array_like of bool, shape (f.size, x.size), optional
         Where the Jacobian may differ from 0; entries that a sparse array stores count, whatever
         their value. Columns that share no row are found together [1]_. It is not checked: what f

@@ -107,7 +107,7 @@ class Model:
             The batch, as for `loss`.
         h : float, default 1e-4
             The step, absolute. All methods return ``(loss(p + h) - loss(p - h)) / 2h`` itself,
-            truncation error included.
+            truncation error included. "full" divides by the step that p took, where p rounds h.
         workers : int, optional
             How many threads at most; -1 is one for each core. The result does not depend on it.
             None takes what ``joblib.parallel_config`` says, and 1 outside of it.
