@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import slow_functions
 from functions_of_x import never
-from slow_functions import lines, slow, start_processes
+from slow_functions import lines, note, slow, start_processes
 from tolerances import TRUNCATION
 
 from fastgrad import hessian, jacobian, numerical_gradient
@@ -681,3 +681,34 @@ def test_a_debug_line_says_why_threads_do_it(caplog):
     said = caplog.text
     assert "threads" in said
     assert re.search("pickle|sent", said)
+
+
+@pytest.mark.usefixtures("warm")
+def test_an_f_that_was_slow_before_is_handed_out_at_once(monkeypatch, tmp_path):
+    here, log = os.getpid(), tmp_path / "log"
+
+    def f(x, wait):
+        if os.getpid() != here:
+            note(log, "worker")
+        elif wait:
+            until(lambda: lines(log))
+        time.sleep(0.02)
+        return float(x @ x)
+
+    numerical_gradient(f, np.ones(6), args=(False,), workers=2, backend="processes")
+    log.unlink()
+    # Nobody sees that this call is slow while its first evaluation, here, waits for the workers.
+    monkeypatch.setattr("fastgrad._parallel.schedule.FIRST_LOOK", 60.0)
+    result, info = numerical_gradient(
+        f, np.ones(6), args=(True,), workers=2, backend="processes", full_output=True
+    )
+    assert np.allclose(result, 2.0)
+    assert info.evaluations - info.evaluations_by_workers == 1
+
+
+def until(condition, seconds=60.0):
+    """Wait until the condition holds; fail after a time that only a deadlock takes."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -106,15 +106,16 @@ def _evaluate_beside(request: Request, schedule: Schedule, proof: Proof, work: W
     parameters, code = request.parameters, _code(request.f)
     with parameters.held():
         work.originals = [(leaf, leaf.copy()) for leaf in parameters.leaves]
+    schedule.pace = _paces.get(code, FIRST_LOOK)
     # What stands in a batch must not depend on time: the proof tells how large a value is.
-    with schedule.beside(alone=isinstance(work.calls, Batches) or code in _fast):
+    with schedule.beside(alone=isinstance(work.calls, Batches) or schedule.pace < FIRST_LOOK):
         proof.evaluate(work.formula.target())
-    (_fast.add if schedule.pace < FIRST_LOOK else _fast.discard)(code)
-    work.originals = []
+    _paces[code], work.originals = schedule.pace, []
 
 
-_fast: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Code of functions that took no time when last called: to watch over them would take longer."""
+_paces: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+"""Seconds that functions took when last called: slow ones are handed out at once, fast ones are not
+watched."""
 
 
 def _code(f: Any) -> Any:

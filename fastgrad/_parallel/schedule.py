@@ -118,16 +118,16 @@ class Schedule:
             watch.join()
 
     def _watch(self, ended: threading.Event) -> None:
-        """Hand work out once the evaluation that runs shows that this pays."""
-        start, cpu = time.perf_counter(), time.process_time()
-        while not ended.wait(FIRST_LOOK):
-            pace = time.perf_counter() - start
-            share = min(1.0, (time.process_time() - cpu) / pace)
-            if self._pays(pace, share):
-                self.pace = max(pace, cost.SLOW)  # each task is one evaluation
-                with contextlib.suppress(Exception):  # Tried again when x is in its place.
-                    self._hand_out()
+        """Hand work out once an earlier call, or the evaluation that runs, shows that this pays."""
+        start, cpu, share = time.perf_counter(), time.process_time(), 1.0
+        while not self._pays(self.pace, share):
+            if ended.wait(FIRST_LOOK):
                 return
+            self.pace = time.perf_counter() - start
+            share = min(1.0, (time.process_time() - cpu) / self.pace)
+        self.pace = max(self.pace, cost.SLOW)  # each task is one evaluation
+        with contextlib.suppress(Exception):  # Tried again when x is in its place.
+            self._hand_out()
 
     def run(self) -> None:
         """Have all tasks done."""
