@@ -868,19 +868,61 @@ def test_info_counts_every_evaluation(options):
     assert info.value == 5.0
 
 
-def test_an_f_that_remembers_and_reads_x_from_outside_is_refused(tmp_path):
-    x, memory = np.array([1.0, 2.0]), joblib.Memory(tmp_path, verbose=0)
+class Net:
+    """Holds its parameters, as the book's networks do."""
+
+    def __init__(self, x):
+        self.params = {"W": x}
+
+    def loss(self):
+        return float(np.sum(self.params["W"] ** 2))
+
+
+@pytest.mark.parametrize("remember", ["lru_cache", "Memory"])
+@pytest.mark.parametrize("how", ["closure", "object", "bound method"])
+def test_an_f_that_remembers_and_reads_x_from_outside_is_refused(remember, how, tmp_path):
+    x = 1.0 if remember == "lru_cache" else np.array([1.0, 2.0])
+    held = np.array([1.0, 2.0]) if remember == "lru_cache" else x
+    net, memory = Net(x), joblib.Memory(tmp_path, verbose=0)
+    reads = {
+        "closure": lambda w: float(np.sum(x**2)),
+        "object": lambda w: float(np.sum(net.params["W"] ** 2)),
+        "bound method": lambda w: net.loss(),
+    }[how]
+    f = functools.lru_cache(reads) if remember == "lru_cache" else memory.cache(reads)
+    assert held.all()
+    with pytest.raises(TypeError, match="reads x from outside"):
+        numerical_gradient(f, x)
+
+
+def test_an_f_that_remembers_may_hold_x_where_it_does_not_read_it(tmp_path):
+    x = np.array([1.0, 2.0])
+    net, memory = Net(x), joblib.Memory(tmp_path, verbose=0)
     calls = []
 
-    def loss(_):
-        calls.append(1)
-        return float(np.sum(x**2))
-
     def pure(w):
-        return float(np.sum(w**2))
+        calls.append(1)
+        return float(np.sum(w**2)) if net else 0.0
 
-    for f in memory.cache(loss), functools.lru_cache(lambda _: float(x[0])):
-        with pytest.raises(TypeError, match="but reads x from outside, as x"):
-            numerical_gradient(f, x)
-    assert not calls
-    np.testing.assert_allclose(numerical_gradient(memory.cache(pure), x), 2 * x, rtol=TRUNCATION)
+    f = memory.cache(pure, ignore=[])
+    for evaluations in 5, 6:  # one finds out that f does not read x: its memory would not tell
+        np.testing.assert_allclose(numerical_gradient(f, x), 2 * x, rtol=TRUNCATION)
+        assert len(calls) == evaluations
+
+
+def test_what_f_remembers_is_not_evaluated_again(tmp_path):
+    calls = []
+    f = joblib.Memory(tmp_path, verbose=0).cache(lambda w: calls.append(1) or float(np.sum(w**2)))
+    first = numerical_gradient(f, np.ones(3))
+    known = len(calls)
+    assert numerical_gradient(f, np.ones(3)).tobytes() == first.tobytes()
+    assert len(calls) == known
+
+
+@pytest.mark.parametrize("h", [None, "auto"])
+def test_a_number_that_f_reads_may_be_that_of_x_by_chance(h):
+    x, shift = 0.0, 0.0
+    assert shift is x  # Python keeps one of them
+    assert numerical_gradient(lambda w: shift + w**2, x, h) == 0
+    with pytest.raises(TypeError, match="f reads x from outside, as "):
+        numerical_gradient(lambda w: shift + x**2, x, h)

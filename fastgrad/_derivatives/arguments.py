@@ -9,7 +9,7 @@ from fastgrad._derivatives.info import Found
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls, Errors
 from fastgrad._evaluation.compiled import CompiledCalls, drivable, is_compiled, refuse_frozen
-from fastgrad._evaluation.proof import check_captured, check_memory
+from fastgrad._evaluation.proof import check_captured
 from fastgrad._evaluation.values import COMPLEX, Reader
 from fastgrad._formulas.bounds import read_bounds
 from fastgrad._formulas.complex_step import ComplexSteps, complex_steps, refuse_bounds
@@ -45,7 +45,6 @@ class Request:
         self.f, self.args, self.compiled = f, args, is_compiled(f)
         self.team = choose(workers, backend, compiled=self.compiled)
         self.parameters = Parameters(x)
-        check_memory(f, self.parameters)
         if self.compiled and any(self.parameters.has_labels):
             raise TypeError(
                 "x must hold arrays where f is compiled by numba, got a pandas object; pass "
@@ -60,10 +59,10 @@ class Request:
         self.caught: Errors = (Exception,) if errors == "nan" else ()  # then f's value is NaN
         self.batched, self.progress, self.full_output = batched, progress, full_output
 
-    def check_captured(self, derivatives: Array) -> None:
+    def check_captured(self, found: Found, derivatives: Array) -> None:
         """Refuse derivatives of 0 by what f reads from outside, where it cannot be moved."""
         if not (all(self.parameters.movable) or self.compiled):
-            check_captured(self.f, self.parameters, derivatives)
+            check_captured(found.calls, found.formula.target(), derivatives)
 
     def answer(self, derivative: Any, found: Found) -> Any:
         """Return what the caller gets."""

@@ -14,7 +14,7 @@ from fastgrad._derivatives.tasks import Witness, Work
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls
 from fastgrad._evaluation.in_place import InPlace
-from fastgrad._evaluation.proof import Proof, check_movable
+from fastgrad._evaluation.proof import Proof, check_movable, without_memory
 from fastgrad._evaluation.values import COMPLEX, REAL, Reader
 from fastgrad._parallel.schedule import FIRST_LOOK, Schedule, Source, Spent, Unwanted
 from fastgrad._parallel.team import SERIAL
@@ -51,7 +51,7 @@ def differentiate(request: Request, make: Make, *, numbers: bool = True) -> Foun
     if found.rows is None:
         found.rows = found.formula.allocate((), parameters.dtype)
     if len(found.rows):
-        request.check_captured(found.rows)
+        request.check_captured(found, found.rows)
     return found
 
 
@@ -73,8 +73,8 @@ def _prove_and_run(request: Request, found: Found, make: Make | None, update: Up
     Return whether f reads x from outside, so that all was in vain.
     """
     calls, formula = found.calls, found.formula
-    work = Work(calls, formula)
-    proof = Proof(calls, formula.points(range(1)))
+    work, bare = Work(calls, formula), without_memory(request.f, request.parameters)
+    proof = Proof(calls if bare is None else calls.instead(bare), formula.points(range(1)))
 
     def judge(value: Any) -> None:
         outside = proof.reads_outside(value)
@@ -133,6 +133,10 @@ def _run_in_place(request: Request, found: Found, update: Update) -> None:
             "stays as it is; let f use its argument alone, or pass one that takes one real point"
         )
     check_movable(parameters)
+    if without_memory(request.f, parameters) is not None:
+        raise TypeError(
+            "f reads x from outside, but remembers its values by its argument: let f use its argument"
+        )
     moving = InPlace(
         calls.f, parameters, calls.x, Reader(numbers=calls.reader.numbers), calls.caught,
         args=calls.args, keep=calls.keep,

@@ -189,7 +189,7 @@ def search(request: Request, rule: str) -> Found:
     source = Searches(work, found, keep=request.keep, one_by_one=slow)
     with show_progress(request, None) as update:
         make_schedule(request, found, work, source, update).run()
-    request.check_captured(found.rows["derivative"])
+    request.check_captured(found, found.rows["derivative"])
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -56,6 +57,12 @@ class Calls:
     ) -> None:
         self.f, self.args, self.parameters, self.x = f, args, parameters, x
         self.reader, self.caught, self.keep = reader, caught, keep
+
+    def instead(self, f: Callable[..., Any]) -> Calls:
+        """Return the same for another f."""
+        other = copy.copy(self)
+        other.f = f
+        return other
 
     def at(self, index: Any, value: Any) -> Any:
         """Return what f returns where x is changed at `index` to `value`."""

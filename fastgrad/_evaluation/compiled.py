@@ -26,7 +26,7 @@ def is_compiled(f: object) -> bool:
 
 def refuse_frozen(f: Any, parameters: Parameters) -> None:
     """Raise if a compiled `f` has taken x in from outside, as a constant."""
-    for name, value in outside(f).items():
+    for name, value in outside(f, depth=0):
         array = value if isinstance(value, np.ndarray) else np.empty(0)
         if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
             raise TypeError(

@@ -7,6 +7,7 @@ import functools
 import inspect
 import numbers
 import operator
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,47 +164,78 @@ def check_movable(parameters: Parameters) -> None:
             )
 
 
-def check_captured(f: Any, parameters: Parameters, derivatives: Array) -> None:
-    """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside."""
+def check_captured(calls: Calls, target: Array, derivatives: Array) -> None:
+    """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside.
+
+    There f stays the same when its argument moves to the `target`.
+    """
+    parameters = calls.parameters
     for k, leaf in enumerate(parameters.leaves):
         mine = slice(parameters.starts[k], parameters.starts[k + 1])
         if parameters.movable[k] or derivatives[mine].any():
             continue
-        name = _name_outside(f, parameters, leaf)
-        if name is not None:
+        name = _name_outside(calls.f, parameters, leaf)
+        if name is not None and _same(*(_value(calls, mine, x[mine]) for x in (calls.x, target))):
             raise TypeError(
                 f"f reads x from outside, as {name}, which cannot be moved there: the "
                 "derivative would be 0; let f use its argument, or pass a writable array"
             )
 
 
-def check_memory(f: Any, parameters: Parameters) -> None:
-    """Refuse an f that reads x from outside, but remembers its values by its argument alone."""
-    if not (hasattr(f, "cache_info") or hasattr(f, "check_call_in_cache")):  # functools, joblib
-        return
-    for leaf in parameters.leaves:
-        name = _name_outside(f, parameters, leaf)
-        if name is not None:
-            raise TypeError(
-                f"f remembers its values by its argument, but reads x from outside, as {name}: let "
-                "f use its argument"
-            )
+def _value(calls: Calls, index: Any, value: Any) -> Any:
+    """Return f at a point, or the type of what it raises there."""
+    try:
+        return calls.reader.read(calls.at(index, value))
+    except Exception as error:
+        return type(error)
+
+
+def without_memory(f: Any, parameters: Parameters) -> Any:
+    """Return the function whose values `f` remembers by functools or joblib, if it can reach x.
+
+    Its memory would give the same value wherever x is, so that nothing could be found out by it.
+    Otherwise return None.
+    """
+    bare = getattr(f, "__wrapped__", None) if hasattr(f, "cache_info") else None
+    bare = f.func if hasattr(f, "check_call_in_cache") else bare
+    reached = (_name_outside(bare, parameters, leaf) for leaf in parameters.leaves)
+    return bare if bare is not None and any(reached) else None
 
 
 def _name_outside(f: Any, parameters: Parameters, leaf: Array) -> str | None:
     """Return the name by which a function reads an array of x from outside."""
-    for name, value in outside(f).items():
+    for name, value in outside(f):
         same = value is parameters.x if parameters.is_array else False
         if same or (isinstance(value, np.ndarray) and np.may_share_memory(value, leaf)):
             return name
     return None
 
 
-def outside(f: Any) -> dict[str, Any]:
-    """Return what a function reads from outside: its closure and its globals, by name."""
+def outside(f: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
+    """Yield what a function can read from outside, by name: its closure, globals and object.
+
+    Also what these hold, and so on to a `depth`.
+    """
     f = getattr(f, "__wrapped__", getattr(f, "func", f))
-    f = getattr(f, "py_func", getattr(f, "__func__", f))
-    if not inspect.isfunction(f):
-        return {}
-    variables = inspect.getclosurevars(f)
-    return {**variables.globals, **variables.nonlocals}
+    f = getattr(f, "py_func", f)
+    variables = {"its object": f.__self__} if inspect.ismethod(f) else {}
+    f = getattr(f, "__func__", f)
+    if inspect.isfunction(f):
+        closure = inspect.getclosurevars(f)
+        variables |= {**closure.globals, **closure.nonlocals}
+    for name, value in variables.items():
+        yield from _within(name, value, depth)
+
+
+def _within(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield a value, and what it holds: items of containers, attributes of objects."""
+    yield name, value
+    if isinstance(value, dict | list | tuple):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        held = [(f"{name}[{key!r}]", item) for key, item in pairs]
+    elif isinstance(value, type | types.ModuleType) or inspect.isroutine(value):
+        held = []
+    else:
+        held = [(f"{name}.{key}", item) for key, item in getattr(value, "__dict__", {}).items()]
+    for inner, item in held if depth else ():
+        yield from _within(inner, item, depth - 1)
