@@ -19,7 +19,7 @@ from fastgrad._typing import Array
 FLOAT64: np.dtype[Any] = np.dtype(float)
 
 _locks: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-"""One for each x in use, by the address of its first array."""
+"""One for each array in use, or that whose memory it views, by its id."""
 
 Part = tuple[int, range, slice]
 """A leaf, flat indices within it, and where they stand in a block."""
@@ -44,10 +44,10 @@ class Parameters:
         except RecursionError:
             raise ValueError("x must not be nested so deep, or within itself") from None
         self.names = [place for place, _ in items]  # no dict: keys may differ and look the same
-        self._given = [leaf for _, leaf in items]
+        self.given = [leaf for _, leaf in items]
         self.leaves = [real_array(leaf, place) for place, leaf in items]
-        self.numbers = [isinstance(leaf, numbers.Real) for leaf in self._given]
-        own = [isinstance(leaf, np.ndarray) for leaf in self._given]
+        self.numbers = [isinstance(leaf, numbers.Real) for leaf in self.given]
+        own = [isinstance(leaf, np.ndarray) for leaf in self.given]
         self.movable = [
             mine and leaf.flags.writeable for mine, leaf in zip(own, self.leaves, strict=True)
         ]
@@ -58,14 +58,14 @@ class Parameters:
         self.starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
         self.size = self.starts[-1]
         self.is_array = not is_structure(x)
-        self.has_labels = [_labels.is_labelled(leaf) for leaf in self._given]
+        self.has_labels = [_labels.is_labelled(leaf) for leaf in self.given]
         # From the longest steps through memory on; a copy in a worker may have other ones.
         self._axes = [
             sorted(range(leaf.ndim), key=lambda axis: -abs(leaf.strides[axis]))
             for leaf in self.leaves
         ]
         self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
-        self._lock: Any = None
+        self._locks: Any = None
 
     @property
     def is_vector(self) -> bool:
@@ -75,14 +75,15 @@ class Parameters:
 
     def held(self) -> contextlib.AbstractContextManager[Any]:
         """Keep other threads from moving this x, and from copying it while it is moved."""
-        if self._lock is None:
-            address = self.leaves[0].__array_interface__["data"][0] if self.leaves else 0
-            self._lock = _locks.setdefault(address, threading.RLock())
-        lock: contextlib.AbstractContextManager[Any] = self._lock
+        if self._locks is None:
+            owners = sorted({id(_owner(leaf)) for leaf in self.leaves})
+            self._locks = [_locks.setdefault(owner, threading.RLock()) for owner in owners]
+        lock: contextlib.AbstractContextManager[Any]
+        lock = self._locks[0] if len(self._locks) == 1 else _all(self._locks)
         return lock
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_lock": None}
+        return {**vars(self), "_locks": None}
 
     def vector(self) -> Array:
         """Return a copy of x as one long vector."""
@@ -111,9 +112,9 @@ class Parameters:
         """Return an array whose last axes are those of leaf k, some times over, with its labels."""
         if not self.has_labels[k]:
             return piece
-        axes = times * list(self._given[k].axes)
+        axes = times * list(self.given[k].axes)
         outer = [None] * (piece.ndim - len(axes))
-        return _labels.with_labels(piece, outer + axes, getattr(self._given[k], "name", None))
+        return _labels.with_labels(piece, outer + axes, getattr(self.given[k], "name", None))
 
     def split(self, block: range) -> list[Part]:
         """Return what each leaf has of a block of coordinates."""
@@ -132,7 +133,7 @@ class Parameters:
         ((k, indices, _),) = self.split(range(coordinate, coordinate + 1))
         index = tuple(int(i) for i in np.unravel_index(indices[0], self.leaves[k].shape))
         if self.has_labels[k]:
-            return self.names[k] + _labels.place(self._given[k], index)
+            return self.names[k] + _labels.place(self.given[k], index)
         return f"{self.names[k]}[{', '.join(map(str, index))}]" if index else self.names[k]
 
     def eps(self, block: range) -> Any:
@@ -217,7 +218,7 @@ class Parameters:
             )
         if names != self.names:
             given.sort(key=lambda pair: self.names.index(pair[0]))
-        for (_, side), leaf in zip(given, self._given, strict=True):
+        for (_, side), leaf in zip(given, self.given, strict=True):
             _labels.check_labels(side, leaf, argument)
         return [as_numbers(side, argument) for _, side in given]
 
@@ -229,6 +230,21 @@ class Parameters:
             k = int(finite.argmin())
             raise ValueError(f"{argument}{self.name(k)[1:]} must be finite, got {vector[k]}")
         return vector
+
+
+def _owner(array: Any) -> Any:
+    """Return the array whose memory `array` views, or what else owns it."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
+@contextlib.contextmanager
+def _all(locks: list[Any]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            stack.enter_context(lock)
+        yield
 
 
 def is_structure(x: Any) -> bool:

@@ -43,6 +43,7 @@ def cluster():
 
 @pytest.fixture
 def on_dask(cluster, always):
+    cluster.scale(2)  # One that was killed on a busy machine may have taken too long to come back.
     distributed.get_client().wait_for_workers(2, timeout=120)
     with joblib.parallel_config("dask"):
         yield
@@ -112,6 +113,7 @@ def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
     with pytest.raises(RuntimeError, match="workers were killed again and again"):
         from_cluster(f, x)
     assert x.tolist() == list(range(12))
+    cluster.scale(2)  # One that was killed on a busy machine may have taken too long to come back.
     distributed.get_client().wait_for_workers(2, timeout=120)
     from_cluster(lambda x: float(x.sum()), x)  # and the next call has workers again
 

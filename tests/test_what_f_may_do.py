@@ -6,6 +6,7 @@ a function that copies its argument first, or those of calculus.
 
 import array
 import collections
+import dataclasses
 import decimal
 import fractions
 import functools
@@ -926,3 +927,153 @@ def test_a_number_that_f_reads_may_be_that_of_x_by_chance(h):
     assert numerical_gradient(lambda w: shift + w**2, x, h) == 0
     with pytest.raises(TypeError, match="f reads x from outside, as "):
         numerical_gradient(lambda w: shift + x**2, x, h)
+
+
+@pytest.mark.parametrize(
+    ("f", "right"),
+    [
+        (lambda x: x, np.eye(3)),
+        (lambda x: x[::-1], np.eye(3)[::-1]),
+        (lambda x: x.reshape(3, 1), np.eye(3)[:, np.newaxis]),
+        (lambda x: [x[0], x[2]], np.eye(3)[[0, 2]]),
+    ],
+    ids=["itself", "a view", "another shape", "a list of elements"],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_what_f_returns_may_be_the_x_that_it_reads_from_outside(f, right, sparse):
+    x = np.array([1.0, 2.0, 3.0])
+    options = {"sparsity": np.ones((3, 3), bool)} if sparse and right.shape == (3, 3) else {}
+    found = jacobian(lambda _: f(x), x, **options)
+    found = found.toarray() if hasattr(found, "toarray") else found
+    np.testing.assert_allclose(found, right, atol=1e-9)
+
+
+@pytest.mark.parametrize("h", [None, "auto"])
+def test_the_number_that_f_returns_may_be_the_x_that_it_reads_from_outside(h):
+    x, one = np.array(2.0), np.array([1.0, 3.0])
+    np.testing.assert_allclose(numerical_gradient(lambda _: x, x, h), 1.0)
+    np.testing.assert_allclose(numerical_gradient(lambda _: one[1:], one, h), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("h", [None, "auto"])
+def test_f_may_change_its_argument_and_read_x_from_outside(h):
+    c = np.array([1.0, 2.0, 3.0])
+
+    def centred(v):
+        v -= v.mean()
+        return float(v @ v) + 0.5 * float(c @ c)
+
+    np.testing.assert_allclose(numerical_gradient(centred, c, h), [-1, 2, 5], rtol=TRUNCATION)
+    assert c.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda q: q.update(W=2 * q["W"]),
+        lambda q: q.pop("b"),
+        lambda q: q.setdefault("c", np.ones(1)),
+        lambda q: q["W"].fill(0.0),
+    ],
+    ids=["sets", "removes", "adds", "writes"],
+)
+def test_f_may_change_the_dict_that_it_gets_and_read_x_from_outside(change):
+    p = {"W": np.array([1.0, 2.0]), "b": np.array([3.0])}
+
+    def f(q):
+        value = float(q["W"] @ q["W"]) + float(p["b"] @ p["b"])
+        change(q)
+        return value
+
+    found = numerical_gradient(f, p)
+    np.testing.assert_allclose(found["W"], [2, 4], rtol=TRUNCATION)
+    np.testing.assert_allclose(found["b"], [6], rtol=TRUNCATION)
+    assert {name: part.tolist() for name, part in p.items()} == {"W": [1, 2], "b": [3]}
+
+
+class Held:
+    """Numbers and protected memory, held by a class."""
+
+    w = 3.0
+    r = np.frombuffer(np.ones(2).tobytes())
+
+
+Pair = collections.namedtuple("Pair", "a b")
+PAIR, NUMBER = Pair(3.0, 2.5), 7.25
+PROTECTED = {"a": np.frombuffer(np.ones(2).tobytes()), "b": np.ones(2)}
+
+
+def square_of_the_global():
+    return NUMBER**2
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda _: Held.w**2, Held.w),
+        (lambda _: PAIR.a * PAIR.b, PAIR),
+        (lambda _: square_of_the_global(), NUMBER),
+        (lambda _: NUMBER**2, {"w": NUMBER}),
+        (lambda _: float(Held.r.sum()), Held.r),
+        (lambda _: float(PROTECTED["a"].sum()), PROTECTED),
+    ],
+    ids=["class", "namedtuple", "function", "in a dict", "protected", "one of two"],
+)
+@pytest.mark.parametrize("h", [None, "auto"])
+def test_what_cannot_be_moved_is_an_error_wherever_f_finds_it(f, x, h):
+    with pytest.raises(TypeError, match="f reads x from outside, as "):
+        numerical_gradient(f, x, h)
+
+
+W = np.ones(2)
+
+
+def test_an_attribute_that_has_the_name_of_x_is_not_x():
+    Named = collections.namedtuple("Named", "W")
+
+    @numba.njit
+    def compiled(p):
+        return (p.W**2).sum()
+
+    remembered = functools.lru_cache(lambda p: float(p.W**2))
+    np.testing.assert_allclose(numerical_gradient(compiled, Named(W)).W, 2.0)
+    np.testing.assert_allclose(numerical_gradient(remembered, Named(2.0)).W, 4.0)
+
+
+def test_a_compiled_f_that_calls_one_which_froze_x_is_refused():
+    x = np.array([1.0, 2.0])
+
+    @numba.njit
+    def inner():
+        return (x**2).sum()
+
+    @numba.njit
+    def outer(w):
+        return inner() + 0 * w[0]
+
+    with pytest.raises(TypeError, match="f reads x from outside, as x, which numba"):
+        numerical_gradient(outer, x)
+
+
+@pytest.mark.parametrize("x", [[0.0, 0.0], np.broadcast_to(0.0, (2,)), (0.0, 0.0)])
+def test_at_a_minimum_f_may_read_the_size_of_an_x_that_cannot_be_moved(x):
+    found = numerical_gradient(lambda w: float(np.sum(np.square(w))) / len(x), x)
+    np.testing.assert_array_equal(found, [0.0, 0.0])
+
+
+def test_noise_does_not_hide_that_f_reads_x_from_outside():
+    x, rng = np.array([1.0, 2.0, 3.0]), np.random.default_rng(0)
+    found = numerical_gradient(lambda _: float(np.sum(x**2)) + 1e-6 * rng.standard_normal(), x)
+    np.testing.assert_allclose(found, 2 * x, atol=0.1)
+
+
+def test_what_f_raises_may_refuse_notes():
+    @dataclasses.dataclass(frozen=True)
+    class DivergedError(Exception):
+        step: int
+
+    def f(_):
+        raise DivergedError(7)
+
+    with pytest.raises(DivergedError):
+        numerical_gradient(f, np.ones(2))

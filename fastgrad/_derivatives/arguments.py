@@ -9,7 +9,7 @@ from fastgrad._derivatives.info import Found
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls, Errors
 from fastgrad._evaluation.compiled import CompiledCalls, drivable, is_compiled, refuse_frozen
-from fastgrad._evaluation.proof import check_captured
+from fastgrad._evaluation.outside import check_captured
 from fastgrad._evaluation.values import COMPLEX, Reader
 from fastgrad._formulas.bounds import read_bounds
 from fastgrad._formulas.complex_step import ComplexSteps, complex_steps, refuse_bounds

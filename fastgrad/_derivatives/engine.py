@@ -10,12 +10,14 @@ from typing import Any
 from fastgrad._derivatives.arguments import Request, evaluator
 from fastgrad._derivatives.info import Found
 from fastgrad._derivatives.ranges import Ranges
-from fastgrad._derivatives.tasks import Witness, Work
+from fastgrad._derivatives.tasks import Witness, Work, differs_there
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls
 from fastgrad._evaluation.in_place import InPlace
-from fastgrad._evaluation.proof import Proof, check_movable, without_memory
+from fastgrad._evaluation.outside import check_movable, without_memory
+from fastgrad._evaluation.proof import Proof
 from fastgrad._evaluation.values import COMPLEX, REAL, Reader
+from fastgrad._parallel import cost
 from fastgrad._parallel.schedule import FIRST_LOOK, Schedule, Source, Spent, Unwanted
 from fastgrad._parallel.team import SERIAL
 
@@ -61,7 +63,7 @@ def make_schedule(
     """Return a schedule that has the tasks of a source done."""
     schedule = Schedule(
         work, source, request.team, found.spent,
-        nogil=found.calls.nogil, shared=found.expected is None, update=update,
+        nogil=found.calls.nogil, shared=not isinstance(found.calls, InPlace), update=update,
     )  # fmt: skip
     schedule.pace = found.pace
     return schedule
@@ -73,14 +75,18 @@ def _prove_and_run(request: Request, found: Found, make: Make | None, update: Up
     Return whether f reads x from outside, so that all was in vain.
     """
     calls, formula = found.calls, found.formula
-    work, bare = Work(calls, formula), without_memory(request.f, request.parameters)
+    work = Work(calls, formula, guarded=True)
+    bare = without_memory(request.f, request.parameters)
     proof = Proof(calls if bare is None else calls.instead(bare), formula.points(range(1)))
 
     def judge(value: Any) -> None:
-        outside = proof.reads_outside(value)
+        with request.parameters.held():
+            outside = proof.reads_outside(value)
         found.spent.here += proof.repeated
         if outside:
             raise ReadsOutside
+        if proof.alone and found.spent.there:
+            raise differs_there(calls, proof.elsewhere, value)
 
     source = Ranges(work, found, keep=request.keep, judge=judge)
     schedule = make_schedule(request, found, work, source, update)
@@ -90,6 +96,9 @@ def _prove_and_run(request: Request, found: Found, make: Make | None, update: Up
         schedule.forget()  # f computes less precisely than x: other steps
         found.formula, found.pace = make(proof.eps), 0.0
         return _prove_and_run(request, found, None, update)
+    if request.team is not SERIAL and schedule.pace < cost.SLOW:
+        # The first point is evaluated here: it does not tell whether workers have the same f.
+        work.target, found.expected = formula.target(), Witness(work, found.spent)
     try:
         schedule.run()
     except ReadsOutside:
@@ -135,7 +144,8 @@ def _run_in_place(request: Request, found: Found, update: Update) -> None:
     check_movable(parameters)
     if without_memory(request.f, parameters) is not None:
         raise TypeError(
-            "f reads x from outside, but remembers its values by its argument: let f use its argument"
+            "f reads x from outside, but remembers its values by its argument: let f use its "
+            "argument"
         )
     moving = InPlace(
         calls.f, parameters, calls.x, Reader(numbers=calls.reader.numbers), calls.caught,

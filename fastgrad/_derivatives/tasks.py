@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastgrad._evaluation.callable import Calls, EvaluationError
-from fastgrad._evaluation.proof import moved_at_random
+from fastgrad._evaluation.in_place import InPlace
+from fastgrad._evaluation.proof import close, moved_at_random, same, value_at
 from fastgrad._evaluation.values import output_name
 from fastgrad._formulas.points import Points
 from fastgrad._parallel.payload import Raised
@@ -33,33 +35,50 @@ class Result:
 class Work:
     """Does a task: evaluates f at `Points`, or at a range of a formula's points.
 
-    At `target` f is evaluated once in each worker, to prove that its copy sees its copy of x.
+    At `target` f is evaluated once in each worker, to prove that its copy does what f does here. If
+    `guarded`, the first point is evaluated while no other thread moves x.
     """
 
-    def __init__(self, calls: Calls, formula: Any = None, target: Array | None = None) -> None:
-        self.calls, self.formula, self.target = calls, formula, target
+    def __init__(
+        self,
+        calls: Calls,
+        formula: Any = None,
+        target: Array | None = None,
+        *,
+        guarded: bool = False,
+    ) -> None:
+        self.calls, self.formula, self.target, self._guarded = calls, formula, target, guarded
         self.originals: list[tuple[Array, Array]] = []
         self._witness: Any = None
 
     def arrive(self) -> None:
-        """Evaluate f, in a worker, where all of its x is elsewhere."""
+        """Evaluate f, in a worker, at the target."""
         if self.target is not None:
             self._witness = self.witness()
 
-    def witness(self) -> Array:
-        """Return f where every coordinate of x is moved a random part of the way to the target."""
-        calls, x = self.calls, self.calls.parameters.x
+    def witness(self) -> Any:
+        """Return f where all of x is moved, in place where f reads it from outside.
+
+        Return None where f raises there, which needs not be near any point that is asked for.
+        """
+        calls, parameters = self.calls, self.calls.parameters
         assert self.target is not None
-        with moved_at_random(calls.parameters, calls.x.real, self.target.copy()):
-            return np.asarray(calls.reader.read(calls.f(x, *calls.args)))
+        if not isinstance(calls, InPlace):
+            value = value_at(calls, np.arange(len(self.target)), self.target)
+            return None if isinstance(value, type) else value
+        with moved_at_random(parameters, calls.x.real, self.target.copy()):
+            moved = parameters.build(parameters.vector())
+            return calls.reader.read(calls.f(moved, *calls.args))
 
     def __call__(self, task: Points | range) -> Result:
         """Do a task."""
         start = time.perf_counter()
         points = task if isinstance(task, Points) else self.formula.points(task)
         witness, self._witness = self._witness, None
+        first = self._guarded and isinstance(task, range) and task.start == 0
         try:
-            rows, caught = self.calls(points)
+            with self.calls.parameters.held() if first else contextlib.nullcontext():
+                rows, caught = self.calls(points)
             error, count = None, len(rows)
         except EvaluationError as failure:
             rows, caught = np.empty(0), []
@@ -70,7 +89,7 @@ class Work:
 
 
 class Witness:
-    """Makes sure that a worker's copy of f sees its copy of x move.
+    """Makes sure that a worker's copy of f does what f does here.
 
     A function that is pickled by its name finds the globals of the worker's module: moving the
     copy of x would leave it unmoved, and the gradient would be 0 without a word.
@@ -80,20 +99,30 @@ class Witness:
         self._work, self._spent = work, spent
         self._here: Any = None
 
-    def __call__(self, there: Array) -> None:
-        """Raise unless a worker's value is the one here."""
+    def __call__(self, there: Any) -> None:
+        """Raise unless a worker's value is the one here, or f is random."""
         self._spent.there += 1
         if self._here is None:
-            self._spent.here += 1
-            self._here = self._work.witness()
-        here, there = np.ravel(self._here), np.ravel(there)
-        differs = (here != there) & ~(np.isnan(here) & np.isnan(there))
-        if differs.any():
-            k = int(differs.argmax())
-            name = output_name(self._work.calls.reader.shape, k)
-            raise RuntimeError(
-                f"{name} is {here[k].item()!r} here and {there[k].item()!r} in a worker, at the "
-                "same x: the worker's copy of f does not see its copy of x, or f is not "
-                "deterministic. Let f use its argument, define it where x is (in a script or a "
-                "function, not in another module), or pass workers=1"
-            )
+            self._here = self._evaluated()
+        alike = same if isinstance(self._work.calls, InPlace) else close
+        if not alike(self._here, there) and same(self._here, self._evaluated()):
+            raise differs_there(self._work.calls, self._here, there)
+
+    def _evaluated(self) -> Any:
+        self._spent.here += 1
+        return self._work.witness()
+
+
+def differs_there(calls: Calls, here: Any, there: Any) -> RuntimeError:
+    """Return the error for an f whose value in a worker is another than here."""
+    words = [getattr(one, "__name__", None) or np.ravel(one) for one in (here, there)]
+    name = "f"
+    if not any(isinstance(one, str) for one in words):
+        k = int((~((words[0] == words[1]) | (words[0] != words[0]))).argmax())
+        name, words = output_name(calls.reader.shape, k), [one[k].item() for one in words]
+    return RuntimeError(
+        f"{name} is {words[0]} here and {words[1]} in a worker, at the same x: the worker's copy "
+        "of f does not see its copy of x, or reads something that differs there (the variables of "
+        "a module, say), or f is not deterministic. Let f use its argument, define it and what it "
+        "reads in your script or a function, not in another module, or pass workers=1"
+    )

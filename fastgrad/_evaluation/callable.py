@@ -66,17 +66,20 @@ class Calls:
 
     def at(self, index: Any, value: Any) -> Any:
         """Return what f returns where x is changed at `index` to `value`."""
-        return self.caller()(index, value)
+        point = self.x.copy()
+        point[index] = value
+        plain = self.parameters.is_vector
+        return self.f(point if plain else self.parameters.build(point), *self.args)
 
-    def caller(self) -> Callable[[Any, Any], Any]:
-        """Return `at`, without looking up what it needs each time: beside a cheap f that shows."""
-        f, args, copy = self.f, self.args, self.x.copy
+    def reading(self) -> Callable[[Any, Any], Any]:
+        """Return what reads f at a point; to look things up each time would take a cheap f long."""
+        f, args, copy, read = self.f, self.args, self.x.copy, self.reader.read
         build = None if self.parameters.is_vector else self.parameters.build
 
         def at(index: Any, value: Any) -> Any:
             point = copy()
             point[index] = value
-            return f(point if build is None else build(point), *args)
+            return read(f(point if build is None else build(point), *args))
 
         return at
 
@@ -84,10 +87,10 @@ class Calls:
         """Return f at all points."""
         values: list[Any] = []
         failures: list[tuple[int, Exception]] = []
-        at, read = self.caller(), self.reader.read
+        at = self.reading()
         for index, value in points.changes():
             try:
-                one = read(at(index, value))
+                one = at(index, value)
                 values.append(one)
             except self.caught as error:
                 failures.append((len(values), error))  # type: ignore[arg-type]

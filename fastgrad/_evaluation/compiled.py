@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastgrad._evaluation.callable import Calls, EvaluationError, Values
-from fastgrad._evaluation.proof import outside
+from fastgrad._evaluation.outside import name_outside
 from fastgrad._evaluation.values import precision
 from fastgrad._formulas.points import Points
 from fastgrad._structures import Parameters
@@ -26,9 +26,9 @@ def is_compiled(f: object) -> bool:
 
 def refuse_frozen(f: Any, parameters: Parameters) -> None:
     """Raise if a compiled `f` has taken x in from outside, as a constant."""
-    for name, value in outside(f, depth=0):
-        array = value if isinstance(value, np.ndarray) else np.empty(0)
-        if any(np.may_share_memory(array, leaf) for leaf in parameters.leaves):
+    for k in range(len(parameters.leaves)):
+        name = name_outside(f, parameters, k, depth=1)
+        if name is not None and not parameters.numbers[k]:
             raise TypeError(
                 f"f reads x from outside, as {name}, which numba has compiled in: it would "
                 "never see x move; let f use its argument, or pass f.py_func"
@@ -98,12 +98,11 @@ class CompiledCalls(Calls):
         That is twice where it had to be compiled, which is no part of its seconds.
         """
         f: Any = self.f
-        at = self.caller()
         evaluated, known = 0, -1
         while evaluated < 2 and len(f.overloads) > known:
             evaluated, known = evaluated + 1, len(f.overloads)
             start = time.perf_counter()
-            returned = at(slice(0), 0.0)
+            returned = self.at(slice(0), 0.0)
             pace = time.perf_counter() - start
         self.reader.read(returned)
         return precision(returned), pace, evaluated

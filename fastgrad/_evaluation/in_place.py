@@ -25,18 +25,26 @@ class InPlace(Calls):
             finally:
                 restore(self.parameters, saved)
 
-    def caller(self) -> Callable[[Any, Any], Any]:
-        """Return what returns f's value while x is changed at an index to a value."""
-        f, args, parameters = self.f, self.args, self.parameters
+    def at(self, index: Any, value: Any) -> Any:
+        """Return f's value, read, where x is changed at `index` to `value`."""
+        return self.reading()(index, value)
 
-        def at(index: Any, value: Any) -> Any:
+    def reading(self) -> Callable[[Any, Any], Any]:
+        """Return what reads f while x is changed at an index to a value.
+
+        f still gets an array of its own. What it returns may be x itself: it is read before x is
+        put back.
+        """
+        at, parameters = super().reading(), self.parameters
+
+        def moved(index: Any, value: Any) -> Any:
             try:
                 write(parameters, index, value)
-                return f(parameters.x, *args)
+                return at(index, value)
             finally:
                 write(parameters, index, self.x[index])
 
-        return at
+        return moved
 
 
 def restore(parameters: Parameters, saved: list[Array]) -> None:

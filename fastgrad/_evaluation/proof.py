@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import numbers
 import operator
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,8 +18,11 @@ from fastgrad._formulas.points import Points
 from fastgrad._structures import Parameters, is_structure
 from fastgrad._typing import Array
 
-READS = 100.0
+READS = 10.0
 """How many times more f must change with x than it does by itself to read x from outside."""
+
+ROUNDING = 1e-6
+"""By how much of f values may differ that other machines have computed."""
 
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -32,18 +33,18 @@ class Proof:
     """f at one point while the caller's x is elsewhere: the same bits, unless f reads x.
 
     `eps` is the relative precision of what f returned, `repeated` counts evaluations beyond the
-    one.
+    one. `alone` says that the value of a worker was another than all those here.
     """
 
     def __init__(self, calls: Calls, point: Points) -> None:
         self.calls = calls
-        self.eps, self.repeated, self._elsewhere = 0.0, 0, _NEVER
+        self.eps, self.repeated, self.alone, self.elsewhere = 0.0, 0, False, _NEVER
         self._change = next(iter(point.changes()))
 
     def evaluate(self, target: Array) -> None:
         """Evaluate f while x is a part of the way to `target`; it is restored whatever happens."""
         with moved_at_random(self.calls.parameters, self.calls.x.real, target):
-            self._elsewhere = self._value()
+            self.elsewhere = self._value()
 
     def _value(self) -> Any:
         try:
@@ -59,28 +60,47 @@ class Proof:
         Where the bits differ, one evaluation more shows whether f differs by itself, as a random
         function does, and two more by how much.
         """
-        if _same(value, self._elsewhere):
+        if same(value, self.elsewhere):
             return False
         again = [self._value()]
         self.repeated = 1
-        if _same(value, again[0]):
+        if same(value, again[0]):
             return True
         again += [self._value(), self._value()]
         self.repeated = 3
-        if any(isinstance(one, type) for one in (value, self._elsewhere, *again)):
+        if any(isinstance(one, type) for one in (value, self.elsewhere, *again)):
             return False
         first, *others = again  # `value` may be that of a worker.
+        self.alone = not close(value, first) and all(same(self.elsewhere, one) for one in again)
         by_itself = max(np.abs(np.subtract(one, first)).max() for one in others)
-        by_x = np.abs(np.subtract(self._elsewhere, first)).max()
+        by_x = np.abs(np.subtract(self.elsewhere, first)).max()
         return bool(by_x > READS * by_itself)
 
 
-def _same(one: Any, other: Any) -> bool:
+def value_at(calls: Calls, index: Any, value: Any) -> Any:
+    """Return f at a point, or the type of what it raises there."""
+    try:
+        return calls.reader.read(calls.at(index, value))
+    except Exception as error:
+        return type(error)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two values of f have the same bits, or both are the type of an error."""
     if isinstance(one, type) or isinstance(other, type):
         return one is other
     if isinstance(one, float) and isinstance(other, float):
         return one == other or (one != one and other != other)
     return np.shape(one) == np.shape(other) and np.array_equal(one, other, equal_nan=True)
+
+
+def close(one: Any, other: Any) -> bool:
+    """Tell whether values of f are the same but for rounding: that of other batches or machines."""
+    one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape:
+        return False
+    size = np.abs(one).max(initial=0.0, where=np.isfinite(one))
+    return bool(np.allclose(one, other, rtol=0.0, atol=ROUNDING * size, equal_nan=True))
 
 
 @contextlib.contextmanager
@@ -151,91 +171,3 @@ def _slots(x: Any) -> Iterator[tuple[Any, Any] | None]:
         else:
             fixed = not isinstance(item, numbers.Real) or isinstance(x, tuple)
             yield None if fixed else (x, key)
-
-
-def check_movable(parameters: Parameters) -> None:
-    """Refuse an f that reads x from outside where x cannot be moved in place."""
-    for name, movable in zip(parameters.names, parameters.movable, strict=True):
-        if not movable:
-            raise TypeError(
-                f"f reads x from outside, but {name} cannot be changed in place there (it is a "
-                "number, a list or a read-only array): let f use its argument, or pass writable "
-                "arrays"
-            )
-
-
-def check_captured(calls: Calls, target: Array, derivatives: Array) -> None:
-    """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside.
-
-    There f stays the same when its argument moves to the `target`.
-    """
-    parameters = calls.parameters
-    for k, leaf in enumerate(parameters.leaves):
-        mine = slice(parameters.starts[k], parameters.starts[k + 1])
-        if parameters.movable[k] or derivatives[mine].any():
-            continue
-        name = _name_outside(calls.f, parameters, leaf)
-        if name is not None and _same(*(_value(calls, mine, x[mine]) for x in (calls.x, target))):
-            raise TypeError(
-                f"f reads x from outside, as {name}, which cannot be moved there: the "
-                "derivative would be 0; let f use its argument, or pass a writable array"
-            )
-
-
-def _value(calls: Calls, index: Any, value: Any) -> Any:
-    """Return f at a point, or the type of what it raises there."""
-    try:
-        return calls.reader.read(calls.at(index, value))
-    except Exception as error:
-        return type(error)
-
-
-def without_memory(f: Any, parameters: Parameters) -> Any:
-    """Return the function whose values `f` remembers by functools or joblib, if it can reach x.
-
-    Its memory would give the same value wherever x is, so that nothing could be found out by it.
-    Otherwise return None.
-    """
-    bare = getattr(f, "__wrapped__", None) if hasattr(f, "cache_info") else None
-    bare = f.func if hasattr(f, "check_call_in_cache") else bare
-    reached = (_name_outside(bare, parameters, leaf) for leaf in parameters.leaves)
-    return bare if bare is not None and any(reached) else None
-
-
-def _name_outside(f: Any, parameters: Parameters, leaf: Array) -> str | None:
-    """Return the name by which a function reads an array of x from outside."""
-    for name, value in outside(f):
-        same = value is parameters.x if parameters.is_array else False
-        if same or (isinstance(value, np.ndarray) and np.may_share_memory(value, leaf)):
-            return name
-    return None
-
-
-def outside(f: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
-    """Yield what a function can read from outside, by name: its closure, globals and object.
-
-    Also what these hold, and so on to a `depth`.
-    """
-    f = getattr(f, "__wrapped__", getattr(f, "func", f))
-    f = getattr(f, "py_func", f)
-    variables = {"its object": f.__self__} if inspect.ismethod(f) else {}
-    f = getattr(f, "__func__", f)
-    if inspect.isfunction(f):
-        closure = inspect.getclosurevars(f)
-        variables |= {**closure.globals, **closure.nonlocals}
-    for name, value in variables.items():
-        yield from _within(name, value, depth)
-
-
-def _within(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Yield a value, and what it holds: items of containers, attributes of objects."""
-    yield name, value
-    if isinstance(value, dict | list | tuple):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        held = [(f"{name}[{key!r}]", item) for key, item in pairs]
-    elif isinstance(value, type | types.ModuleType) or inspect.isroutine(value):
-        held = []
-    else:
-        held = [(f"{name}.{key}", item) for key, item in getattr(value, "__dict__", {}).items()]
-    for inner, item in held if depth else ():
-        yield from _within(inner, item, depth - 1)

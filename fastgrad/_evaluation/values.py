@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from typing import Any
@@ -160,10 +161,11 @@ def not_finite(value: complex, where: str, f: str = "f") -> FloatingPointError:
 def explain(error: BaseException, where: str) -> None:
     """Say in the error where f raised it: in a note, and before Python 3.11 as its last cause."""
     text = f"f was evaluated at {where}"
-    if sys.version_info >= (3, 11):
-        error.add_note(text)
-        return
-    error.__notes__ = [*getattr(error, "__notes__", []), text]
-    while error.__cause__ is not None:
-        error = error.__cause__
-    error.__cause__ = RuntimeError(text)
+    with contextlib.suppress(AttributeError):  # An error may be a frozen dataclass.
+        if sys.version_info >= (3, 11):
+            error.add_note(text)
+            return
+        error.__notes__ = [*getattr(error, "__notes__", []), text]
+        while error.__cause__ is not None:
+            error = error.__cause__
+        error.__cause__ = RuntimeError(text)

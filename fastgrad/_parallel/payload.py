@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import traceback
 import uuid
@@ -30,12 +31,15 @@ class Payload:
 
     def __init__(self, work: Any, *, shared: bool) -> None:
         self.token, self.shared = uuid.uuid4().hex, shared
-        self.content = work if shared else _pack(work)
+        paths = list(sys.path)  # The workers may have been started before it was changed.
+        self.content = work if shared else (paths, os.getpid(), blas.threads(), _pack(work))
 
 
 def _pack(work: Any) -> bytes:
     import cloudpickle  # Takes lambdas and notebook functions along.
 
+    if "__mp_main__" in sys.modules:  # what a script is called in processes that it starts
+        cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
     originals = [(array, original) for array, original in work.originals]
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -49,7 +53,7 @@ def _pack(work: Any) -> bytes:
 
     packed = io.BytesIO()
     try:
-        Pickler(packed, protocol=5).dump((work, os.getpid(), blas.threads()))
+        Pickler(packed, protocol=5).dump(work)
     except Exception as error:
         raise UnsendableError(
             f"f cannot be sent to a worker ({type(error).__name__}: {error}); let it open files, "
@@ -122,11 +126,19 @@ def _arrived(packed: bytes, text: str) -> Raised:
     return raised
 
 
-def _unpack(content: bytes) -> Any:
+def _unpack(content: tuple[list[str], int, dict[str, int], bytes]) -> Any:
     import cloudpickle
 
-    work, sender, threads = cloudpickle.loads(content)
+    paths, sender, threads, packed = content
     if sender != os.getpid():
+        sys.path.extend(path for path in paths if path not in sys.path)
         blas.set_threads(threads)
+    try:
+        work = cloudpickle.loads(packed)
+    except Exception as error:
+        raise UnsendableError(
+            f"f could not be unpacked in a worker ({type(error).__name__}: {error}): the modules "
+            "that f comes from must be importable there; or pass backend='threads'"
+        ) from error
     work.arrive()
     return work

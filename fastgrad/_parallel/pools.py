@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -158,7 +159,14 @@ def _processes(workers: int) -> Pool:
     context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload(["fastgrad._derivatives.engine"])
+    # A process that multiprocessing has started waits for its children at its end.
+    multiprocessing.util.Finalize(None, _end_pools, exitpriority=100)
     return Processes(ProcessPoolExecutor(workers, context, initializer=_serve))
+
+
+def _end_pools() -> None:
+    for pool in _pools.values():
+        pool.executor.shutdown(cancel_futures=True)
 
 
 class Dask(Pool):

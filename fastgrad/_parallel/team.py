@@ -115,6 +115,9 @@ def _by_joblib(workers: int | None, backend: str | None, default: str) -> Team:
     from joblib.parallel import BACKENDS, get_active_backend
 
     active, configured_workers = get_active_backend(prefer="processes")
+    client = getattr(active, "client", None)
+    if client is not None and client.status != "running":
+        raise RuntimeError(f"the Dask client is {client.status}; start a new one")
     if active.nesting_level:
         return SERIAL  # This is a worker already: its siblings use the other cores.
     # A preference moves joblib's default backend, but not one that somebody chose.
@@ -126,6 +129,7 @@ def _by_joblib(workers: int | None, backend: str | None, default: str) -> Team:
         kind = type(active)
         name = next((name for name, known in BACKENDS.items() if known is kind), kind.__name__)
     count = _count(workers or configured_workers, backend)
+    count = count if client is None else max(count, 2)  # A cluster may grow.
     return SERIAL if count == 1 else Team(count, backend, name)
 
 
