@@ -103,7 +103,8 @@ def numerical_gradient(
     FloatingPointError
         If f is not finite somewhere; the message names the coordinate and the side.
     RuntimeError
-        If the copy of f in a worker does not see x move, or workers were killed again and again.
+        If f has another value in a worker than here: its copy does not see x move, say. If workers
+        were killed again and again, or a cluster was lost.
     Exception
         What f raises, with a note that names the coordinate.
 
@@ -117,8 +118,9 @@ def numerical_gradient(
     Costs two evaluations of f a coordinate for "central", one for "forward", "backward" and
     "complex", four and six for "five-point" and "six-point". One more is f(x), where the formula,
     `bounds` or `full_output` ask for it; and one tells whether f reads x from outside. Where it
-    does, two more are spent, and where work is spread one here and one in each worker, which prove
-    that the worker's copy of f sees its copy of x. A compiled f costs one or two at x instead.
+    does, two more are spent, and those that workers had begun. Where fast evaluations, or those of
+    an f that reads x, are spread over processes, one here and one in each process prove that f does
+    the same there. A compiled f costs one or two at x instead.
 
     ``h="auto"`` looks at f with two steps that are far apart, until both show the same slope: large
     ones alone may span whole periods of f. From the large one on, differences at falling steps are
