@@ -62,7 +62,8 @@ class Request:
     def check_captured(self, found: Found, derivatives: Array) -> None:
         """Refuse derivatives of 0 by what f reads from outside, where it cannot be moved."""
         if not (all(self.parameters.movable) or self.compiled):
-            check_captured(found.calls, found.formula.target(), derivatives)
+            target = found.formula.target()
+            found.spent.here += check_captured(found.calls, target, derivatives)
 
     def answer(self, derivative: Any, found: Found) -> Any:
         """Return what the caller gets."""

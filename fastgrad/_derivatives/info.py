@@ -24,7 +24,8 @@ class Info:
     evaluations, evaluations_by_workers : int
         How often f was evaluated, and how often of these by workers.
     step : float, ndarray or structure
-        h; where it differs between coordinates in the structure of x.
+        h; where it differs between coordinates in the structure of x: 0 by coordinates that bounds
+        fix, nan where no step was found.
     seconds, worker_seconds : float
         Duration of the call, and what all evaluations together took, whoever made them.
     backend, workers

@@ -32,23 +32,27 @@ def check_movable(parameters: Parameters) -> None:
             )
 
 
-def check_captured(calls: Calls, target: Array, derivatives: Array) -> None:
+def check_captured(calls: Calls, target: Array, derivatives: Array) -> int:
     """Refuse derivatives of 0 by what cannot be moved, where f reads that from outside.
 
-    There f stays the same when its argument moves to the `target`.
+    There f stays the same when its argument moves to the `target`. Return how many evaluations it
+    took to see that.
     """
-    parameters = calls.parameters
+    parameters, count = calls.parameters, 0
     for k in range(len(parameters.leaves)):
         mine = slice(parameters.starts[k], parameters.starts[k + 1])
         if parameters.movable[k] or derivatives[mine].any():
             continue
         name = name_outside(calls.f, parameters, k)
-        here, there = (value_at(calls, mine, x[mine]) for x in (calls.x, target))
-        if name is not None and same(here, there):
+        if name is None:
+            continue
+        count += 2
+        if same(*(value_at(calls, mine, x[mine]) for x in (calls.x, target))):
             raise TypeError(
                 f"f reads x from outside, as {name}, which cannot be moved there: the "
                 "derivative would be 0; let f use its argument, or pass a writable array"
             )
+    return count
 
 
 def without_memory(f: Any, parameters: Parameters) -> Any:
