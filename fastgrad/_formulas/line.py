@@ -7,15 +7,6 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 
-class Estimate(NamedTuple):
-    """A derivative, what it may be off by, the smallest step in it, and what it took."""
-
-    derivative: float  # NaN where f is finite at no step
-    error: float  # inf there
-    step: float
-    evaluations: int  # without that of f(x)
-
-
 class Entry(NamedTuple):
     """A derivative, what truncation and rounding may do to it, the smallest step in it."""
 
