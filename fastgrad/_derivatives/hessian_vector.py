@@ -124,7 +124,7 @@ def hessian_vector_product(
     else:
         found = _from_values(request, along, formula, step)
         direction, rows = found.formula.direction, list(found.rows)
-        center = rows.pop() if direction.formula.center else None
+        center = rows.pop() if direction.center else None
         product = direction.derivative(rows, center)
     return request.answer(request.parameters.assemble(product), found)
 
@@ -157,7 +157,7 @@ def _from_values(request: Request, along: Array, formula: Stencil, h: float | No
         direction = Direction(parameters, along, formula, step, bounds, share=0.5)
         # The same formulas wherever on the line x is, so that their errors cancel.
         steps = Steps(parameters, formula, sizes, bounds, between=direction.ends())
-        at = [*direction.moves, *([direction.x] if direction.formula.center else [])]
+        at = [*direction.moves, *([direction.x] if direction.center else [])]
         gradients = [Coordinates(steps.moved_to(x), False) for x in at]
         return GradientAlong(direction, gradients, request.full_output)
 
