@@ -12,7 +12,7 @@ from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.points import Points, joined
 from fastgrad._formulas.stencils import Stencil
-from fastgrad._formulas.step_sizes import StepSizes
+from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
 from fastgrad._formulas.steps import Steps
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
@@ -21,8 +21,10 @@ from fastgrad._typing import Array, Floats
 class Direction:
     """The points ``x + t v`` that a formula for the derivative by t, at t = 0, looks at.
 
-    Bounds may ask for a one-sided formula or a shorter step of t than `h`. The points take no more
-    than a `share` of the way to them: the rest is left to f, where that moves x further.
+    Without `h` the step of t is the largest with which no coordinate moves by more than its own of
+    `default`. Bounds may ask for a one-sided formula or a shorter step; fixed coordinates do not
+    move. The points take no more than a `share` of the way to the bounds: the rest is left to f,
+    where that moves x further.
     """
 
     eps = 1.0
@@ -31,31 +33,47 @@ class Direction:
     def __init__(
         self,
         parameters: Parameters,
-        v: Array,
+        v: Any,
         stencil: Stencil,
-        h: float,
+        h: float | None,
         bounds: Bounds | None,
+        *,
+        default: Default = first_steps,
+        eps: float = 0.0,
         share: float = 1.0,
     ) -> None:
-        self.parameters, self.x, self.v = parameters, parameters.vector(), v
-        self._bounds = inwards(parameters, bounds) if bounds and v.any() else None
-        t, room = Parameters(0.0), None
-        if self._bounds:
+        self.parameters, self.x = parameters, parameters.vector()
+        self.v = parameters.vector_of(v, "v")
+        parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
+        self._bounds = inwards(parameters, bounds) if bounds else None
+        if bounds:
+            self.v[bounds.fixed] = 0.0
+        self._moving, t, room = np.flatnonzero(self.v), Parameters(0.0), None
+        if self._bounds and len(self._moving):
             room = Bounds(*(share * end for end in self._room(*self._bounds)))
+        h = self._longest(default, eps) if h is None else positive(h, "h must be a number")
         self._steps = Steps(t, stencil, StepSizes(t, h, None), room)
         self._plan = self._steps.plan(range(1))
         formula = self._steps.formulas[self._plan.which[0]]
         self.center = formula.center
         self.moves = [self._at(t) for t in self._plan.value[0, : len(formula.moves)]]
-        if v.any() and np.array_equal(self.moves[0], self.x):
+        if len(self._moving) and np.array_equal(self.moves[0], self.x):
             raise ValueError(
                 f"v does not move x by the step {self.used():.3g}: x + h v == x; pass a larger h"
                 + (" or wider bounds" if bounds else "")
             )
 
+    def _longest(self, default: Default, eps: float) -> float:
+        """Return the step with which no coordinate moves by more than its default."""
+        sizes = StepSizes(self.parameters, None, None, default, eps)
+        each = sizes.of(range(len(self.x)), self.x)[self._moving]
+        with np.errstate(over="ignore"):
+            steps = each / np.abs(self.v[self._moving])
+        return float(steps.min()) if len(steps) else 1.0
+
     def _room(self, lower: Floats, upper: Floats) -> Floats:
         """Return how far t may go down, below 0, and up."""
-        moving = np.flatnonzero(self.v)
+        moving = self._moving
         ends = np.sort(
             [(side - self.x)[moving] / self.v[moving] for side in (lower, upper)], axis=0
         )
