@@ -133,11 +133,7 @@ class Along(Formula):
 
 
 class GradientAlong(Formula):
-    """The derivative of a gradient along a direction.
-
-    `gradients` are the formulas for the gradient at each point x + t v, and at x where that of the
-    direction needs it.
-    """
+    """Gradients, by a formula at each point x + t v, and at x where that of t needs it."""
 
     def __init__(self, direction: Direction, gradients: list[Any], value: bool) -> None:
         self.direction, self.gradients = direction, gradients

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.points import Points
+from fastgrad._formulas.points import Points, joined
 from fastgrad._formulas.second_stencils import SecondStencil
 from fastgrad._formulas.stencils import tables
 from fastgrad._formulas.steps import Steps
@@ -44,11 +44,8 @@ class SecondOrder(Formula):
         other = i + 1 + j[pair]
         corners = np.stack([value[i, a[pair]], value[other, b[pair]]], axis=1)
         index = np.stack([np.full(len(pair), i), other], axis=1)
-        return Points(
-            np.concatenate([np.full(len(own), i), index.reshape(-1)]),
-            np.concatenate([value[i, own], corners.reshape(-1)]),
-            np.concatenate([np.arange(len(own)), len(own) + 2 * np.arange(len(pair) + 1)]),
-        )
+        pairs = Points(index.reshape(-1), corners.reshape(-1), 2 * np.arange(len(pair) + 1))
+        return joined([Points(np.full(len(own), i), value[i, own]), pairs])
 
     def _corners(self, i: int) -> tuple[Array, Array, Array]:
         """Return for each pair's points: which j after i, and which moves of i and of j."""

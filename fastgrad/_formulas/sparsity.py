@@ -38,9 +38,7 @@ def pattern(sparsity: Any, columns: int) -> Pattern:
     """Return the pattern that the caller gave, checked, with its columns in groups.
 
     A column joins the first group that it fits into, the columns in their order, which for a band
-    of width w makes w groups: A. R. Curtis, M. J. D. Powell, J. K. Reid, On the estimation of
-    sparse Jacobian matrices, IMA Journal of Applied Mathematics 13 (1974), 117-119. What a sparse
-    matrix stores counts, whatever the value.
+    of width w makes w groups (Curtis, Powell, Reid; see `jacobian`).
     """
     try:
         from scipy import sparse
