@@ -8,10 +8,8 @@ from typing import Any, Literal
 from fastgrad._derivatives.arguments import Request, check_one_array, make_steps
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.coordinates import Coordinates
-from fastgrad._formulas.groups import Groups
-from fastgrad._formulas.sparsity import Pattern, pattern
+from fastgrad._formulas.groups import Groups, pattern
 from fastgrad._formulas.stencils import Stencil
-from fastgrad._structures import Parameters
 
 
 def jacobian(
@@ -99,7 +97,14 @@ def jacobian(
         full_output=full_output,
     )  # fmt: skip
     parameters = request.parameters
-    columns = _columns(parameters, sparsity, batched)
+    columns = None
+    if sparsity is not None:
+        check_one_array(parameters, "sparsity")
+        if batched:
+            raise ValueError(
+                "pass either batched=True or sparsity: a group is evaluated at one point"
+            )
+        columns = pattern(sparsity, parameters.size)
 
     def make(eps: float) -> Coordinates | Groups:
         steps = make_steps(request, stencil, h, relative_step, eps)
@@ -115,13 +120,3 @@ def jacobian(
     # f's shape before x's: a view where dtypes allow.
     rows = found.rows.T.reshape(*(found.shape or ()), parameters.size)
     return request.answer(parameters.assemble(rows), found)
-
-
-def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | None:
-    """Return the columns of a sparse Jacobian in groups."""
-    if sparsity is None:
-        return None
-    check_one_array(parameters, "sparsity")
-    if batched:
-        raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
-    return pattern(sparsity, parameters.size)
