@@ -8,8 +8,9 @@ from typing import Any, Literal
 from fastgrad._derivatives.arguments import Request, check_one_array, make_steps
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.coordinates import Coordinates
-from fastgrad._formulas.groups import Groups, pattern
+from fastgrad._formulas.groups import Groups, Pattern, pattern
 from fastgrad._formulas.stencils import Stencil
+from fastgrad._structures import Parameters
 
 
 def jacobian(
@@ -97,14 +98,7 @@ def jacobian(
         full_output=full_output,
     )  # fmt: skip
     parameters = request.parameters
-    columns = None
-    if sparsity is not None:
-        check_one_array(parameters, "sparsity")
-        if batched:
-            raise ValueError(
-                "pass either batched=True or sparsity: a group is evaluated at one point"
-            )
-        columns = pattern(sparsity, parameters.size)
+    columns = None if sparsity is None else _columns(parameters, sparsity, batched)
 
     def make(eps: float) -> Coordinates | Groups:
         steps = make_steps(request, stencil, h, relative_step, eps)
@@ -120,3 +114,11 @@ def jacobian(
     # f's shape before x's: a view where dtypes allow.
     rows = found.rows.T.reshape(*(found.shape or ()), parameters.size)
     return request.answer(parameters.assemble(rows), found)
+
+
+def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern:
+    """Return the columns of a sparse Jacobian in groups."""
+    check_one_array(parameters, "sparsity")
+    if batched:
+        raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")
+    return pattern(sparsity, parameters.size)

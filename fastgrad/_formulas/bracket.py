@@ -24,10 +24,8 @@ TRIES = 16
 class Bracket:
     """Looks at f with two steps that are far apart, until both show the same slope.
 
-    The small step is a witness. Where both disagree, f changes within the large one, which must be
-    smaller; where rounding drowns what the large one shows, both grow. Large steps alone prove
-    nothing: they may span whole periods of f. Nor does abs(x), which gives the first steps only.
-
+    Where both disagree, f changes within the large one, which must be smaller; where rounding
+    drowns what the large one shows, both grow. Large steps alone may span whole periods of f.
     `noise` of f is what is more than rounding, `kink` by how much its slope jumps at x.
     """
 
@@ -37,7 +35,6 @@ class Bracket:
         self._gap: float = FIRST / line.eps ** (1 / 3)
         self._most = 0.9 * line.room(side)
         self._doubted, self._slope = False, math.nan
-        self._before: Look | None = None
         self._steps(min(FIRST * line.scale, self._most))
 
     def _steps(self, h: float) -> None:
@@ -70,7 +67,6 @@ class Bracket:
             elif self._too_large(small, large):
                 # Where f follows a parabola, the mismatch falls with the square of the step. And f
                 # must not move as far as it did.
-                self._before = large
                 h = large.h * math.sqrt(0.7 * NEAR / self._mismatch(small, large) * large.size)
                 self.shrink(min(h, large.reach / abs(small.slope)) if small.slope else h)
             elif not self._grow(small, large):
@@ -95,16 +91,7 @@ class Bracket:
     def _too_large(self, small: Look, large: Look) -> bool:
         """Tell whether f changes within the large step."""
         changes = self._mismatch(small, large) > NEAR * large.size
-        return changes and self.h > 2 * self.line.least and not self._follows(small, large)
-
-    def _follows(self, small: Look, large: Look) -> bool:
-        """Tell whether the slope follows a power of the step, which a table takes away."""
-        if self._before is None or self.side:
-            return False
-        ratio, change = (self._before.h / large.h) ** 2, large.slope - small.slope
-        before = self._before.slope - small.slope
-        powers = ratio, ratio * ratio
-        return any(abs(before - r * change) < 0.1 * abs(r * change) for r in powers)
+        return changes and self.h > 2 * self.line.least
 
     def _strange(self, small: Look, large: Look) -> bool:
         """Tell whether all large steps so far show one slope, and the small one another."""
@@ -125,7 +112,7 @@ class Bracket:
             return False
         if growth > math.sqrt(self._gap):
             self.small, self._w = large, h
-        if change <= 0 and growth * h < usual and not self.noise:
+        if change <= 0 and growth * h < usual and not self.noise:  # x may be tiny
             growth = usual / h
         self.h, self.large = min(growth * h, self._most), None
         self._doubted = True

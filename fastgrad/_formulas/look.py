@@ -13,20 +13,15 @@ RATIO = 0.585
 
 
 class Look(NamedTuple):
-    """The parabola through f(x) and two values nearby, on both sides of x or on one.
+    """The parabola ``f(x) + slope t + bend t**2`` through f(x) and f at two moves t."""
 
-    `h` is the larger of the two moves t, ``f(x) + slope t + bend t**2`` is f at both, and `reach`
-    is how far that is from f(x). `rounding` and `blur` are what rounding may do to `slope` and to
-    `bend`. `quotients` are rows for a `Table`: step, difference quotient, its rounding.
-    """
-
-    h: float
+    h: float  # the larger move
     slope: float
     bend: float
-    reach: float
-    rounding: float
-    blur: float
-    quotients: list[tuple[float, float, float]]
+    reach: float  # how far f is from f(x)
+    rounding: float  # what rounding may do to the slope
+    blur: float  # and to the bend
+    quotients: list[tuple[float, float, float]]  # rows for a `Table`
 
     @property
     def size(self) -> float:
@@ -80,9 +75,8 @@ def _parabola(
 def doubt(line: Line, side: int, small: Look) -> Doubt:
     """Return why a small step shows no line, or not that of larger ones, and a smaller step.
 
-    The reason is "none", "kink" or "noise"; "nearer" where f does show a line, but only to steps of
-    a few numbers of x's dtype. Noise stays where steps fall by 32, the jump of the slope at a kink
-    too, an extremum is the same parabola, and a line is the same line.
+    Where steps fall by 32, noise stays, and so does the jump of the slope at a kink; a line and an
+    extremum are the same. "nearer" is a line that shows only to steps of a few numbers.
     """
     lower, bottom = small.h / 32, 8 * line.least
     if lower < line.least:
