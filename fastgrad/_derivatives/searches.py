@@ -92,7 +92,10 @@ class Searches:
         if isinstance(self.calls, Batches):  # What stands in a batch must not depend on time.
             evaluations = min(TOGETHER * LIKELY, self.calls.most)
         if not self._ready:
-            self._begin(evaluations)
+            count = max(1, min(evaluations // LIKELY, TOGETHER))
+            coordinates = self.lines.moving[self._begun : self._begun + count]
+            self._begun += len(coordinates)
+            self._go_on(coordinates, side_by_side(self.lines, coordinates), None)
         group, start = self._ready.popleft()
         stop = min(start + evaluations, group.points.count)
         if stop < group.points.count:
@@ -100,13 +103,6 @@ class Searches:
         task = Points(group.points.index[start:stop], group.points.value[start:stop])
         self._asked[id(task)] = group, start
         return task
-
-    def _begin(self, evaluations: int) -> None:
-        """Begin to search along some more coordinates."""
-        count = max(1, min(evaluations // LIKELY, TOGETHER))
-        coordinates = self.lines.moving[self._begun : self._begun + count]
-        self._begun += len(coordinates)
-        self._go_on(coordinates, side_by_side(self.lines, coordinates), None)
 
     def _go_on(self, coordinates: list[int], rounds: Rounds, values: Array | None) -> None:
         """Begin the next round, or write the estimates down."""

@@ -21,8 +21,6 @@ from fastgrad._typing import Array, Floats
 
 STEPS = 10.0 ** np.arange(-15, 0.1, 0.5)
 
-Gradient = Callable[..., Any]
-
 
 @dataclass(frozen=True)
 class StepSweep:
@@ -154,10 +152,7 @@ def _checked(steps: Any) -> Floats:
 def _along(
     f: Callable[..., Any], args: tuple[Any, ...], parameters: Parameters, coordinate: Any
 ) -> tuple[Callable[..., Any], Parameters, int]:
-    """Return `f` by a coordinate alone, where it is, and its place.
-
-    It moves in place if it can, for an f that reads x from outside.
-    """
+    """Return `f` by a coordinate alone, which moves in place if it can, where it is, and k."""
     try:
         if isinstance(coordinate, tuple):
             (leaf,) = parameters.leaves
@@ -175,7 +170,7 @@ def _along(
 
 
 def _derivatives(
-    gradient: Gradient, parameters: Parameters, steps: Floats, stencil: str | Stencil
+    gradient: Callable[..., Any], parameters: Parameters, steps: Floats, stencil: str | Stencil
 ) -> Array:
     """Return the gradient for each step, NaN where that is lost, shape (steps, coordinates)."""
     derivatives = np.full((len(steps), parameters.size), np.nan, parameters.dtype)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 
 from fastgrad._formulas.line import Line
-from fastgrad._formulas.look import Look, Looks, doubt, see
+from fastgrad._formulas.look import Look, Looks, same_bend, same_line, see
 
 FIRST = 0.47
 """The first large step, a share of abs(x)."""
@@ -126,17 +126,30 @@ class Bracket:
         return min(self._gap, large.rounding / good) if good else self._gap
 
     def _doubt(self, small: Look, large: Look) -> Generator[list[float], list[float], None]:
-        """Find out why the small step shows no line, or not that of others."""
+        """Find out by a smaller step why the small one shows no line, or not that of others.
+
+        Noise stays there, and so does the jump of the slope at a kink; a line and an extremum are
+        the same; or a line shows only to steps of a few numbers of x's dtype.
+        """
         self._doubted = True
-        reason, lower = yield from doubt(self.line, self.side, small)
-        if reason == "nearer":
-            self._most = self._w
-            self.h, self.large = math.sqrt(lower.h) * math.sqrt(self._w), None
-            self._w, self.small = lower.h, lower
-        elif reason == "kink":
-            self.kink = abs(small.bend) * small.h
-        elif reason == "noise":
-            for look in (small, lower):
-                off = max(abs(look.bend) * look.h, abs(look.slope - large.slope))
-                self.noise = max(self.noise, off * look.h)
-            self.small = self.large = None
+        lower, bottom = small.h / 32, 8 * self.line.least
+        if lower < self.line.least:
+            return
+        (look,) = yield from see(self.line, self.side, 0.0, lower)
+        if look is None or same_line(look, small) or same_bend(look, small):
+            return
+        if bottom < lower / 32:
+            first, second = yield from see(self.line, self.side, 0.0, bottom, 3 * bottom)
+            # Noise, which may lie on a line by chance, is as large there.
+            if first and second and 8 * second.reach < small.reach and same_line(first, second):
+                self.h, self.large = math.sqrt(second.h) * math.sqrt(self._w), None
+                self._most, self._w, self.small = self._w, second.h, second
+                return
+        jump = abs(small.bend) * small.h
+        if jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump:
+            self.kink = jump
+            return
+        for one in (small, look):
+            off = max(abs(one.bend) * one.h, abs(one.slope - large.slope))
+            self.noise = max(self.noise, off * one.h)
+        self.small = self.large = None

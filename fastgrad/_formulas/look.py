@@ -35,7 +35,6 @@ class Look(NamedTuple):
 
 
 Looks = Generator[list[float], list[float], list["Look | None"]]
-Doubt = Generator[list[float], list[float], tuple[str, Look]]
 
 
 def see(line: Line, side: int, noise: float, *steps: float) -> Looks:
@@ -72,36 +71,14 @@ def _parabola(
     return Look(h, slope, (p - q) / (a - b), reach, rounding, blur, quotients)
 
 
-def doubt(line: Line, side: int, small: Look) -> Doubt:
-    """Return why a small step shows no line, or not that of larger ones, and a smaller step.
-
-    Where steps fall by 32, noise stays, and so does the jump of the slope at a kink; a line and an
-    extremum are the same. "nearer" is a line that shows only to steps of a few numbers.
-    """
-    lower, bottom = small.h / 32, 8 * line.least
-    if lower < line.least:
-        return "none", small
-    (look,) = yield from see(line, side, 0.0, lower)
-    if look is None or _same_line(look, small) or _same_bend(look, small):
-        return "none", small
-    if bottom < lower / 32:
-        first, second = yield from see(line, side, 0.0, bottom, 3 * bottom)
-        # Noise, which may lie on a line by chance, is as large there.
-        if first and second and 8 * second.reach < small.reach and _same_line(first, second):
-            return "nearer", second
-    jump = abs(small.bend) * small.h
-    same_kink = jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump
-    return "kink" if same_kink else "noise", look
-
-
-def _same_line(first: Look, second: Look) -> bool:
+def same_line(first: Look, second: Look) -> bool:
     """Tell whether two small steps show the same line, first the smaller one."""
     straight = abs(second.slope) > max(8 * second.rounding, 4 * abs(second.bend) * second.h)
     gap = abs(first.slope - second.slope)
     return straight and gap <= 0.1 * abs(second.slope) + 4 * first.rounding
 
 
-def _same_bend(first: Look, second: Look) -> bool:
+def same_bend(first: Look, second: Look) -> bool:
     """Tell whether two small steps show the same extremum."""
     gap = abs(first.bend - second.bend)
     return abs(second.bend) > 8 * second.blur and gap <= 0.5 * abs(second.bend) + 4 * first.blur

@@ -16,11 +16,11 @@ from fastgrad._typing import Array
 
 
 class SecondOrder(Formula):
-    """The upper triangle of a Hessian, row after row.
+    """The upper triangle of a Hessian, row after row; `steps` are those of a `SecondStencil`.
 
     Row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and for each j
-    after i the sum of ``w_a w_b f(x + o_a h_i + o_b h_j)``, both without the offset 0. What that
-    adds stands in other rows; `hessian` joins them. `steps` are those of a `SecondStencil`.
+    after i the sum of ``w_a w_b f(x + o_a h_i + o_b h_j)``, both without the offset 0: `hessian`
+    adds what that makes of other rows.
     """
 
     def __init__(self, steps: Steps, with_value: bool) -> None:
