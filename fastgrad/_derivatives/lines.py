@@ -73,12 +73,11 @@ class Lines:
     def target(self) -> Array:
         """Return a long vector near x, within the bounds."""
         h = first_steps(self.x, np.finfo(float).eps)
-        h[1::2] *= -1.0  # to both sides
         with np.errstate(invalid="ignore"):  # of an infinite x
-            near, other = self.x + h, self.x - h
-        if self.bounds is not None:
-            inside = (near >= self.bounds.lower) & (near <= self.bounds.upper)
-            near = np.where(inside, near, other).clip(*self.bounds)
+            up, down = self.x + h, self.x - h
+        if self.bounds is None:
+            return up
+        near: Array = np.where(up <= self.bounds.upper, up, down).clip(*self.bounds)
         return near
 
 

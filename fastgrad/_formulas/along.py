@@ -22,9 +22,8 @@ class Direction:
     """The points ``x + t v`` that a formula for the derivative by t, at t = 0, looks at.
 
     Without `h` the step of t is the largest with which no coordinate moves by more than its own of
-    `default`. Bounds may ask for a one-sided formula or a shorter step; fixed coordinates do not
-    move. The points take no more than a `share` of the way to the bounds: the rest is left to f,
-    where that moves x further.
+    `default`. Fixed coordinates do not move, others no more than a `share` of the way to bounds:
+    the rest is left to f, where that moves x further.
     """
 
     eps = 1.0

@@ -86,13 +86,11 @@ def _inside(x: Array, bounds: Bounds) -> Array:
     return inside
 
 
-def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, Any]]:
+def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, ...]]:
     """Return what `bounds` may mean, as (lower, upper): two things where it is 2 x 2 numbers."""
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):  # scipy.optimize.Bounds
-        lower, upper = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
-        return [
-            (lower if lower.size > 1 else lower.item(), upper if upper.size > 1 else upper.item())
-        ]
+        sides = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
+        return [tuple(side if side.size > 1 else side.item() for side in sides)]
     given = bounds.tolist() if isinstance(bounds, np.ndarray) else bounds
     pairs = isinstance(given, tuple | list) and all(_is_pair(pair) for pair in given)
     if pairs and len(given) == parameters.size:

@@ -57,10 +57,9 @@ def _parabola(
     slope = (a * q - b * p) / (a - b)
     if not math.isfinite(slope):
         return None
-    # Values are rounded; so is x within f; and the smallest numbers are integers of the last bit.
+    # Values are rounded; so is x within f; and the smallest numbers are integers.
     size = max(abs(line.value), abs(far), abs(near))
-    last = 5e-324 if line.eps < 1e-10 else 1e-45
-    unit = max(line.eps * size + line.eps * abs(slope) * abs(line.x), noise, last)
+    unit = max(line.eps * size + line.eps * abs(slope) * abs(line.x), noise, 5e-324)
     rounding = unit * (abs(a / b) + abs(b / a)) / abs(a - b) + unit * abs(1 / a + 1 / b)
     blur = (2 * unit / abs(a) + 2 * unit / abs(b)) / abs(a - b)
     h = max(abs(a), abs(b))

@@ -37,7 +37,5 @@ def _smooth(small: Look, large: Look, eps: float) -> bool:
     size, share = large.size, eps**0.25 / 12
     gap = abs(small.slope - large.slope)
     bent = abs(small.bend - large.bend) * large.h
-    if not small.bend and gap > 4 * small.rounding:
-        return False  # values that are rounded to few digits
     visible = small.rounding <= math.sqrt(eps) * size
     return bool(size) and visible and gap <= share * size and bent <= 100 * share * size
