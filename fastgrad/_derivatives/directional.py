@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastgrad._derivatives.arguments import Request
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.along import Along, Direction
-from fastgrad._formulas.stencils import Stencil, named
+from fastgrad._formulas.stencils import Stencil
 
 
 def directional_derivative(
@@ -68,11 +68,10 @@ def directional_derivative(
     >>> directional_derivative(lambda x: x[0] ** 2 + x[1] ** 2, x, [1.0, -1.0]).round(6)
     np.float64(-2.0)
     """
-    formula = named(stencil)
     request = Request(f, x, args, bounds=bounds, nonfinite=nonfinite, full_output=full_output)
 
     def make(eps: float) -> Along:
-        direction = Direction(request.parameters, v, formula, h, request.bounds, eps=eps)
+        direction = Direction(request.parameters, v, stencil, h, request.bounds, eps=eps)
         return Along(direction, full_output)
 
     found = differentiate(request, make, numbers=False)

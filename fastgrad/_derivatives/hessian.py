@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import Request, check_one_array
 from fastgrad._derivatives.engine import differentiate
-from fastgrad._formulas.second_order import SecondOrder
-from fastgrad._formulas.second_stencils import second
+from fastgrad._formulas.second_order import SecondOrder, second
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import StepSizes, second_steps
 from fastgrad._formulas.steps import Steps

@@ -24,10 +24,7 @@ UNKNOWN = math.nan, math.inf, math.nan
 
 
 class Lines:
-    """What is known of f along each coordinate, before the search for a step.
-
-    Refuses a coordinate that is not finite, or has no room between its bounds.
-    """
+    """What is known of f along each coordinate; one that has no room to move is refused."""
 
     eps = 1.0
     """No precision of f asks for other points than x."""
@@ -36,12 +33,11 @@ class Lines:
         self.parameters, self.bounds = request.parameters, request.bounds
         self.x = self.parameters.vector()
         self.value, self.precision = math.nan, 0.0  # of f(x), unknown at first
-        self._rule, finite = RULES[rule], np.isfinite(self.x)
-        if not (request.keep or finite.all()):
-            k = int(finite.argmin())
-            raise ValueError(f"{self.parameters.name(k)} must be finite, got {self.x[k]}")
+        self._rule = RULES[rule]
+        if not request.keep:
+            self.parameters.vector_of(self.parameters.rebuild(self.parameters.leaves), "x")
         self._fixed = np.zeros(len(self.x), bool) if self.bounds is None else self.bounds.fixed
-        self.moving: list[int] = np.flatnonzero(finite & ~self._fixed).tolist()
+        self.moving: list[int] = np.flatnonzero(np.isfinite(self.x) & ~self._fixed).tolist()
         for i in self.moving if self.bounds else ():
             line = self._line(i)
             if not (line.roomy(1) or line.roomy(-1)):

@@ -11,7 +11,7 @@ from fastgrad._formulas.bounds import Bounds, inwards
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.points import Points, joined
-from fastgrad._formulas.stencils import Stencil
+from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
 from fastgrad._formulas.steps import Steps
 from fastgrad._structures import Parameters
@@ -33,7 +33,7 @@ class Direction:
         self,
         parameters: Parameters,
         v: Any,
-        stencil: Stencil,
+        stencil: str | Stencil,
         h: float | None,
         bounds: Bounds | None,
         *,
@@ -51,7 +51,7 @@ class Direction:
         if self._bounds and len(self._moving):
             room = Bounds(*(share * end for end in self._room(*self._bounds)))
         h = self._longest(default, eps) if h is None else positive(h, "h must be a number")
-        self._steps = Steps(t, stencil, StepSizes(t, h, None), room)
+        self._steps = Steps(t, named(stencil), StepSizes(t, h, None), room)
         self._plan = self._steps.plan(range(1))
         formula = self._steps.formulas[self._plan.which[0]]
         self.center = formula.center

@@ -33,17 +33,16 @@ class ComplexSteps:
 
     def __init__(self, parameters: Parameters, sizes: StepSizes) -> None:
         self.parameters, self.sizes = parameters, sizes
-        x = parameters.vector()
+        x = parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
         self.x = x.astype(np.result_type(parameters.dtype, complex))
         h = sizes.of(range(parameters.size), x)
-        for right, reason in (
-            (np.isfinite(x), "must be finite, got {x}"),
-            (np.isfinite(h) & ((h > 0) | sizes.default),
-             "= {x} has the step {h}; every step h must be finite and above 0"),
-        ):  # fmt: skip
-            if not right.all():
-                k = int(right.argmin())
-                raise ValueError(f"{parameters.name(k)} {reason.format(x=x[k], h=h[k])}")
+        usable = np.isfinite(h) & ((h > 0) | sizes.default)
+        if not usable.all():
+            k = int(usable.argmin())
+            raise ValueError(
+                f"{parameters.name(k)} = {x[k]} has the step {h[k]}; every step h must be finite "
+                "and above 0"
+            )
         self._h = np.maximum(h, LEAST_STEP)
 
     def plan(self, block: range) -> Plan:
