@@ -25,8 +25,8 @@ def directional_derivative(
 ) -> Any:
     """Return the derivative of `f` at `x` along `v`: of f(x + t v) by t, at t = 0.
 
-    By default ``(f(x + h v) - f(x - h v)) / 2h``. It is the gradient, or the Jacobian, times v;
-    v is not normalised.
+    By default ``(f(x + h v) - f(x - h v)) / 2h``. It is what `numerical_gradient` or `jacobian`
+    returns, times v; v is not normalised.
 
     Parameters
     ----------
@@ -52,10 +52,6 @@ def directional_derivative(
     TypeError, ValueError, FloatingPointError, Exception
         As in `numerical_gradient`; also if v moves nothing at this h, or leads out of the bounds
         forwards and backwards.
-
-    See Also
-    --------
-    numerical_gradient, jacobian : along all coordinates.
 
     Notes
     -----

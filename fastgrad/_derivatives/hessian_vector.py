@@ -75,10 +75,6 @@ def hessian_vector_product(
         As in `numerical_gradient` and `directional_derivative`; also if `gradient` returns
         anything that is not like x.
 
-    See Also
-    --------
-    hessian : all of it.
-
     Notes
     -----
     Costs as many gradients as a coordinate of `numerical_gradient` costs evaluations of f: two for

@@ -20,8 +20,6 @@ RULES: dict[str, Callable[[Line], Search]] = {"auto": auto, "quick": quick}
 
 ESTIMATE = np.dtype([("derivative", float), ("error", float), ("step", float)])
 
-UNKNOWN = math.nan, math.inf, math.nan
-
 
 class Lines:
     """What is known of f along each coordinate; one that has no room to move is refused."""
@@ -63,7 +61,7 @@ class Lines:
     def estimates(self) -> Array:
         """Return an array for the estimates: 0 by fixed coordinates, others are unknown yet."""
         estimates = np.zeros(len(self.x), ESTIMATE)
-        estimates[~self._fixed] = UNKNOWN
+        estimates[~self._fixed] = math.nan, math.inf, math.nan
         return estimates
 
     def target(self) -> Array:

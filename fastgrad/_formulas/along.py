@@ -115,8 +115,8 @@ class Along(Formula):
 
     def __init__(self, direction: Direction, with_value: bool) -> None:
         self.direction, self.entries = direction, max(1, len(direction.x))
-        value_first = with_value or bool(direction.center)
-        super().__init__(direction, [0, len(direction.moves)], value_first)
+        starts = [0, len(direction.moves)]
+        super().__init__(direction, starts, with_value or bool(direction.center))
 
     def of_item(self, item: int, some: range) -> Points:
         """Return some of the points."""

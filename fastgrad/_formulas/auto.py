@@ -34,9 +34,8 @@ Verdict = Generator[list[float], list[float], tuple[Entry, bool]]
 def auto(line: Line) -> Search:
     """Return the derivative by extrapolation, two-sided where there is room.
 
-    The table is that of Ridders, see `numerical_gradient`. Steps that are learnt from f: P. E.
-    Gill, W. Murray, M. A. Saunders, M. H. Wright, SIAM Journal on Scientific and Statistical
-    Computing 4 (1983), 310-321.
+    The table is that of Ridders, see `numerical_gradient`. Steps that are learnt from f: Gill,
+    Murray, Saunders, Wright, SIAM J. Scientific and Statistical Computing 4 (1983), 310-321.
     """
     roomy = 1 if line.room(1) >= line.room(-1) else -1
     found = NOTHING
