@@ -35,6 +35,7 @@ class Bracket:
         self._gap: float = FIRST / line.eps ** (1 / 3)
         self._most = 0.9 * line.room(side)
         self._doubted, self._slope = False, math.nan
+        self._before: Look | None = None
         self._steps(min(FIRST * line.scale, self._most))
 
     def _steps(self, h: float) -> None:
@@ -67,6 +68,7 @@ class Bracket:
             elif self._too_large(small, large):
                 # Where f follows a parabola, the mismatch falls with the square of the step. And f
                 # must not move as far as it did.
+                self._before = large
                 h = large.h * math.sqrt(0.7 * NEAR / self._mismatch(small, large) * large.size)
                 self.shrink(min(h, large.reach / abs(small.slope)) if small.slope else h)
             elif not self._grow(small, large):
@@ -91,7 +93,15 @@ class Bracket:
     def _too_large(self, small: Look, large: Look) -> bool:
         """Tell whether f changes within the large step."""
         changes = self._mismatch(small, large) > NEAR * large.size
-        return changes and self.h > 2 * self.line.least
+        return changes and self.h > 2 * self.line.least and not self._follows(small, large)
+
+    def _follows(self, small: Look, large: Look) -> bool:
+        """Tell whether the slope follows a power of the step, as that of a cube does at 0."""
+        if self._before is None or self.side:
+            return False
+        ratio, change = (self._before.h / large.h) ** 2, large.slope - small.slope
+        before = self._before.slope - small.slope
+        return any(abs(before - r * change) < 0.1 * abs(r * change) for r in (ratio, ratio**2))
 
     def _strange(self, small: Look, large: Look) -> bool:
         """Tell whether all large steps so far show one slope, and the small one another."""
