@@ -101,7 +101,8 @@ class Bracket:
             return False
         ratio, change = (self._before.h / large.h) ** 2, large.slope - small.slope
         before = self._before.slope - small.slope
-        return any(abs(before - r * change) < 0.1 * abs(r * change) for r in (ratio, ratio**2))
+        changes = ratio * change, ratio * ratio * change
+        return any(abs(before - change) < 0.1 * abs(change) for change in changes)
 
     def _strange(self, small: Look, large: Look) -> bool:
         """Tell whether all large steps so far show one slope, and the small one another."""
