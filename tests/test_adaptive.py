@@ -322,3 +322,32 @@ def test_of_coordinates_searched_side_by_side_the_first_one_that_fails_is_named(
 
     with pytest.raises(FloatingPointError, match=r"all steps around x\[3\] = 1.0"):
         numerical_gradient(f, x, rule)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("bounds", [None, (-np.inf, 5)])
+@pytest.mark.parametrize("missing", [np.inf, -np.inf, np.nan])
+def test_along_a_coordinate_that_is_not_finite_there_is_no_derivative(rule, bounds, missing):
+    def f(x):
+        return float(x[0] + np.exp(-(x[1] ** 2)))
+
+    x = np.array([1.0, missing])
+    gradient, info = differentiate(f, x, rule, bounds=bounds, nonfinite="keep")
+    if np.isnan(missing):  # and so is f everywhere
+        assert np.isnan(gradient).all()
+    else:
+        assert gradient[0] == pytest.approx(1)
+    assert np.isnan([gradient[1], info.step[1]]).all()
+    assert info.error[1] == np.inf
+
+
+@pytest.mark.usefixtures("always")  # as for a slow f
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fixed_coordinate_asks_for_nothing(rule, workers):
+    gradient, info = differentiate(
+        lambda x: float(x @ x), np.ones(3), rule, bounds=([0, -2, 1], [5, 2, 1]), workers=workers,
+        backend="threads",
+    )  # fmt: skip
+    np.testing.assert_allclose(gradient, [2, 2, 0])
+    assert (info.error[2], info.step[2]) == (0, 0)

@@ -3,18 +3,25 @@
 import math
 import random
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from benchmarks.deceivers import SMOOTH
 from fastgrad import numerical_gradient
+from fastgrad._derivatives.lines import RULES
 from fastgrad._formulas.line import Line
-from fastgrad._formulas.rules import RULES
 
 EPS = 2.0**-52
 SINGLE = 2.0**-23
 INF = math.inf
+
+
+class Found(NamedTuple):
+    derivative: float
+    error: float
+    evaluations: int
 
 
 def differentiate(f, x, rule="auto", lower=-INF, upper=INF, eps=EPS, grid=EPS):
@@ -30,9 +37,7 @@ def differentiate(f, x, rule="auto", lower=-INF, upper=INF, eps=EPS, grid=EPS):
             assert all(lower <= point <= upper and kind(point) == point for point in points)
             values = [_value(f, point) for point in points]
     except StopIteration as stop:
-        found = stop.value
-    assert found.evaluations == asked
-    return found
+        return Found(stop.value.value, stop.value.error, asked)
 
 
 def _value(f, x):

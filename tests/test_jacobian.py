@@ -394,7 +394,7 @@ def test_a_copy_that_does_not_see_x_move_is_an_error():
     "name",
     [
         *("_derivatives.jacobian", "_derivatives.hessian", "_derivatives.directional"),
-        *("_derivatives.hessian_vector", "_formulas.second_stencils"),
+        *("_derivatives.hessian_vector", "_formulas.second_order"),
     ],
 )
 def test_the_doctests_hold(name):

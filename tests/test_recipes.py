@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from tolerances import COMPLEX, MINIMUM, RELATIVE_STEP, SWEEP, TRUNCATION
+from tolerances import COMPLEX, MINIMUM, RELATIVE_STEP, SIX_POINT, TRUNCATION
 
 matplotlib.use("agg")
 pytest.importorskip("scipy")
@@ -56,14 +56,14 @@ def test_jax(run):
     finally:
         jax.config.update("jax_enable_x64", before)
     np.testing.assert_allclose(names["by_jax"], softmax_chain(names["w"]), atol=8 * COMPLEX)
-    np.testing.assert_allclose(names["numerical"], softmax_chain(names["w"]), atol=SWEEP)
+    np.testing.assert_allclose(names["numerical"], softmax_chain(names["w"]), atol=SIX_POINT)
 
 
 def test_torch(run):
     pytest.importorskip("torch")
     names = run("Check a gradient of PyTorch")
     np.testing.assert_allclose(names["by_torch"], softmax_chain(names["w"]), atol=8 * COMPLEX)
-    np.testing.assert_allclose(names["numerical"], softmax_chain(names["w"]), atol=SWEEP)
+    np.testing.assert_allclose(names["numerical"], softmax_chain(names["w"]), atol=SIX_POINT)
 
 
 def test_a_normal_distribution(run):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tolerances import rounding
 
 from fastgrad import STENCILS, Stencil, grad, numerical_gradient, step_sweep
-from fastgrad._formulas.second_stencils import second
+from fastgrad._formulas.second_order import second
 from fastgrad._formulas.stencils import named, one_sided
 
 ALL = [*STENCILS.values(), *(one_sided(order, side) for order in range(1, 9) for side in (1, -1))]

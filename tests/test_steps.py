@@ -250,3 +250,13 @@ def test_steps_planned_in_blocks_are_those_of_the_whole(monkeypatch, bounds):
         assert np.array_equal(numerical_gradient(f, x, bounds=bounds, **options), expected)
     with pytest.raises(ValueError, match=r"^x\[6\] must be finite"):
         numerical_gradient(never, np.where(x == x[6], np.nan, x))
+
+
+@pytest.mark.parametrize("h", [None, 1e-3, "auto"])
+def test_by_fixed_coordinates_the_step_is_0(h):
+    x, bounds = np.ones(2), ([1, 0], [1, 3])
+    _, info = numerical_gradient(lambda x: x[0] * x[1], x, h, bounds=bounds, full_output=True)
+    assert info.step[0] == 0
+    assert info.step[1] > 0
+    _, info = numerical_gradient(lambda x: x[0] * x[1], x, h, bounds=(1, 1), full_output=True)
+    assert not np.any(info.step)

@@ -40,9 +40,8 @@ def rounding(stencil, dtype, size, h):
 # The complex step subtracts nothing: some roundings of f and one of the division by h, relative.
 COMPLEX = 1e-15
 
-# The truth that a sweep estimates: order 8 after the extrapolation, at best eps**(8/9) = 1e-14, and
-# up to a factor of 3 away from the best step, relative to the values of f.
-SWEEP = 5e-12
+# The six-point formula at h = 1e-3, of functions of about 1: some roundings, divided by the step.
+SIX_POINT = 5e-12
 
 # Truncation of the central difference at h = 1e-4, of functions whose third derivative is about
 # as large as the first: h² / 6 = 2e-9, with a margin for those that are not so tame.

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from fastgrad._derivatives.arguments import Request, check_one_array
 from fastgrad._derivatives.engine import differentiate
-from fastgrad._formulas.second_order import SecondOrder
-from fastgrad._formulas.second_stencils import second
+from fastgrad._formulas.second_order import SecondOrder, second
 from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._formulas.step_sizes import StepSizes, second_steps
 from fastgrad._formulas.steps import Steps
@@ -37,14 +36,13 @@ def hessian(
 
     Parameters
     ----------
-    f, args, workers, backend, batched, bounds, nonfinite, progress, full_output
-        As in `numerical_gradient`; rows and columns of fixed coordinates are 0.
-    x : ndarray of float, number, or pandas object
-        One array of any shape; else as in `numerical_gradient`.
+    f, x, args, workers, backend, batched, bounds, nonfinite, progress, full_output
+        As in `numerical_gradient`, for x that is one array. Rows and columns of fixed coordinates
+        are 0.
     h : float or array of x's shape, optional
         The steps, absolute. By default ``eps**(1/(order + 2)) * max(1, |x|)`` for each coordinate,
-        with the order of the stencil (2 for "central": ``eps**(1/4)``) and the eps of x's dtype:
-        there truncation, h**order, and rounding, eps / h**2, are about equal.
+        with the order of the stencil (2 for "central") and the eps of x's dtype: there truncation,
+        h**order, and rounding, eps / h**2, are about equal.
     stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
         The formula, with weights w_a at offsets o_a. Off the diagonal it is taken along both
         coordinates, ``sum_ab w_a w_b f(x + o_a h_i + o_b h_j) / (h_i h_j)``. On the diagonal the
@@ -70,8 +68,7 @@ def hessian(
     Costs ``2 + 2 n + 2 n (n - 1)`` evaluations of f for "central" and n coordinates,
     ``2 + 2 n + n (n - 1) / 2`` for "forward" and "backward" ([2]_, 8.1), ``2 + 4 n + 8 n (n - 1)``
     and ``2 + 6 n + 18 n (n - 1)`` for "five-point" and "six-point"; near a bound, one more for each
-    coordinate. One of the 2 is f(x), the other tells whether f reads x from outside; see
-    `numerical_gradient`. Beside the result, its upper triangle is held once more.
+    coordinate. Beside the result, its upper triangle is held once more.
 
     References
     ----------

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from fastgrad._derivatives.arguments import Request
-from fastgrad._derivatives.directional import longest, read_direction
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._derivatives.info import Found
 from fastgrad._formulas.along import Along, Direction, GradientAlong
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.stencils import Stencil, named
-from fastgrad._formulas.step_sizes import StepSizes, first_steps, positive, second_steps
+from fastgrad._formulas.step_sizes import StepSizes, second_steps
 from fastgrad._formulas.steps import Steps
 from fastgrad._parallel.team import SERIAL
 from fastgrad._typing import Array
@@ -47,8 +46,8 @@ def hessian_vector_product(
     ----------
     f : callable or None
         As in `numerical_gradient`. Not called, and None is allowed, where `gradient` is given.
-    x, args, workers, backend, nonfinite
-        As in `numerical_gradient`, for `gradient` as for f.
+    x, args, stencil, workers, backend, batched, nonfinite
+        As in `numerical_gradient`, for `gradient` as for f, without "complex". `batched` is for f.
     v : like x
         With the structure and the shapes of x, finite. For ``v = 0`` the product is 0.
     h : float, optional
@@ -57,10 +56,6 @@ def hessian_vector_product(
         which no coordinate moves further than that; with `gradient` as in `directional_derivative`.
     gradient : callable, optional
         ``gradient(x, *args)`` returns the gradient of f: like x. It may read x from its closure.
-    stencil : {"central", "forward", "backward", "five-point", "six-point"} or Stencil
-        The formula.
-    batched : bool, default False
-        As in `numerical_gradient`. Not with `gradient`.
     bounds : tuple, list of pairs, or scipy.optimize.Bounds, optional
         As in `numerical_gradient`, along v as along each coordinate, for f and for `gradient`. Of
         the room on a side, without `gradient`, half is for v and half for the coordinates. Fixed
@@ -80,17 +75,11 @@ def hessian_vector_product(
         As in `numerical_gradient` and `directional_derivative`; also if `gradient` returns
         anything that is not like x.
 
-    See Also
-    --------
-    hessian : all of it.
-
     Notes
     -----
-    Costs as many gradients as the formula has points: two for "central", "forward" and "backward",
-    four and six for "five-point" and "six-point", one more near a bound. Without `gradient` each
-    of them costs what `numerical_gradient` says: ``4 n`` evaluations of f in all for "central" and
-    n coordinates. One more with `full_output`, and one that tells whether f, or `gradient`, reads
-    x from outside.
+    Costs as many gradients as a coordinate of `numerical_gradient` costs evaluations of f: two for
+    "central", ``4 n`` evaluations of f in all for n coordinates. One more with `full_output`, and
+    one that tells whether f, or `gradient`, reads x from outside.
 
     References
     ----------
@@ -116,20 +105,18 @@ def hessian_vector_product(
         f if gradient is None else gradient, x, args, workers=workers, backend=backend,
         batched=batched, bounds=bounds, nonfinite=nonfinite, full_output=full_output,
     )  # fmt: skip
-    along = read_direction(request.parameters, v, request.bounds)
-    step = None if h is None else positive(h, "h must be a number")
     if gradient is not None:
-        found = _from_gradient(request, along, formula, step)
+        found = _from_gradient(request, v, formula, h)
         found.value, found.shape, product = np.float64(math.nan), (), found.rows[0]
     else:
-        found = _from_values(request, along, formula, step)
+        found = _from_values(request, v, formula, h)
         direction, rows = found.formula.direction, list(found.rows)
-        center = rows.pop() if direction.formula.center else None
+        center = rows.pop() if direction.center else None
         product = direction.derivative(rows, center)
     return request.answer(request.parameters.assemble(product), found)
 
 
-def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | None) -> Found:
+def _from_gradient(request: Request, v: Any, formula: Stencil, h: float | None) -> Found:
     """Return the derivative of a gradient that is known."""
     parameters, gradient, bounds = request.parameters, request.f, request.bounds
 
@@ -138,26 +125,26 @@ def _from_gradient(request: Request, along: Array, formula: Stencil, h: float | 
         vector = np.concatenate([np.empty(0), *(part.reshape(-1) for part in parts)])
         return vector if bounds is None else np.where(bounds.fixed, 0.0, vector)
 
-    step = longest(parameters, along, first_steps) if h is None else h
-    direction = Direction(parameters, along, formula, step, bounds)
+    direction = Direction(parameters, v, formula, h, bounds)
     here = copy.copy(request)
     here.f, here.compiled, here.team = of_x, False, SERIAL
     return differentiate(here, lambda eps: Along(direction, False), numbers=False)
 
 
-def _from_values(request: Request, along: Array, formula: Stencil, h: float | None) -> Found:
+def _from_values(request: Request, v: Any, formula: Stencil, h: float | None) -> Found:
     """Return the gradients at the points along v, and at x last where the formula needs it."""
     parameters, bounds = request.parameters, request.bounds
 
     def make(eps: float) -> GradientAlong:
         default = second_steps(formula.order)
-        sizes = StepSizes(parameters, h, None, default, eps)
-        step = longest(parameters, along, default, eps) if h is None else h
         # Half of the room on a side is for v, and half for the coordinates.
-        direction = Direction(parameters, along, formula, step, bounds, share=0.5)
+        direction = Direction(
+            parameters, v, formula, h, bounds, default=default, eps=eps, share=0.5
+        )
+        sizes = StepSizes(parameters, h, None, default, eps)
         # The same formulas wherever on the line x is, so that their errors cancel.
         steps = Steps(parameters, formula, sizes, bounds, between=direction.ends())
-        at = [*direction.moves, *([direction.x] if direction.formula.center else [])]
+        at = [*direction.moves, *([direction.x] if direction.center else [])]
         gradients = [Coordinates(steps.moved_to(x), False) for x in at]
         return GradientAlong(direction, gradients, request.full_output)
 

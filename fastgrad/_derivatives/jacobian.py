@@ -8,8 +8,7 @@ from typing import Any, Literal
 from fastgrad._derivatives.arguments import Request, check_one_array, make_steps
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._formulas.coordinates import Coordinates
-from fastgrad._formulas.groups import Groups
-from fastgrad._formulas.sparsity import Pattern, pattern
+from fastgrad._formulas.groups import Groups, Pattern, pattern
 from fastgrad._formulas.stencils import Stencil
 from fastgrad._structures import Parameters
 
@@ -41,23 +40,22 @@ def jacobian(
         ones where ``stencil="complex"``; else as in `numerical_gradient`. A compiled f may return
         an array, a number, or numbers of one type; with `sparsity` it is called from Python.
     x, h, relative_step, args, stencil, workers, backend, bounds, nonfinite, errors, progress
-        As in `numerical_gradient`.
+        As in `numerical_gradient`, without "auto" and "quick".
     batched, full_output
         As in `numerical_gradient`; a batch of k points returns an array of shape
         ``(k, *f.shape)``. `batched` cannot be combined with `sparsity`.
     sparsity : scipy.sparse array or matrix, or array_like of bool, shape (f.size, x.size), optional
         Where the Jacobian may differ from 0; entries that a sparse array stores count, whatever
-        their value. Columns that share no row are found together [1]_. It is not checked: what f
-        does elsewhere adds to the derivatives within. Needs SciPy (``fastgrad[sparse]``), and x
-        that is one array.
+        their value. Columns that share no row are found together [1]_. What f does elsewhere adds
+        to the derivatives within. Needs SciPy (``fastgrad[sparse]``), and x that is one array.
 
     Returns
     -------
     ndarray, DataFrame, or dict, list or tuple of them
         Of shape ``f.shape + x.shape``, where x is a structure one such array for each of its
         arrays, with the dtype of x. The derivatives by one coordinate lie side by side in memory:
-        the array of a 1-D f and x is in Fortran order. For a 1-D f and a Series x
-        it is a DataFrame, whose columns have the labels of x.
+        the array of a 1-D f and x is in Fortran order. For a 1-D f and a Series x it is a
+        DataFrame, whose columns have the labels of x.
     csr_array or csr_matrix, shape (f.size, x.size)
         With `sparsity`, a matrix where that is one; f and x are flattened in C order.
 
@@ -76,9 +74,8 @@ def jacobian(
     Notes
     -----
     Costs what `numerical_gradient` does. With `sparsity` it is a group of columns that costs what a
-    coordinate does: seven evaluations for "central" and a tridiagonal Jacobian of any size.
-
-    Beside the result it takes about 2 MiB and a few times f(x), where x is float64.
+    coordinate does: seven evaluations for "central" and a tridiagonal Jacobian of any size. Beside
+    the result it takes about 2 MiB and a few times f(x), where x is float64.
 
     References
     ----------
@@ -101,7 +98,7 @@ def jacobian(
         full_output=full_output,
     )  # fmt: skip
     parameters = request.parameters
-    columns = _columns(parameters, sparsity, batched)
+    columns = None if sparsity is None else _columns(parameters, sparsity, batched)
 
     def make(eps: float) -> Coordinates | Groups:
         steps = make_steps(request, stencil, h, relative_step, eps)
@@ -119,10 +116,8 @@ def jacobian(
     return request.answer(parameters.assemble(rows), found)
 
 
-def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern | None:
+def _columns(parameters: Parameters, sparsity: Any, batched: bool) -> Pattern:
     """Return the columns of a sparse Jacobian in groups."""
-    if sparsity is None:
-        return None
     check_one_array(parameters, "sparsity")
     if batched:
         raise ValueError("pass either batched=True or sparsity: a group is evaluated at one point")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastgrad._derivatives.arguments import Request
+from fastgrad._formulas.auto import auto
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.line import Line
-from fastgrad._formulas.points import Points
-from fastgrad._formulas.rules import RULES, Counted
+from fastgrad._formulas.line import Line, Search
+from fastgrad._formulas.quick import quick
 from fastgrad._formulas.step_sizes import first_steps
 from fastgrad._typing import Array
 
+RULES: dict[str, Callable[[Line], Search]] = {"auto": auto, "quick": quick}
+
+ESTIMATE = np.dtype([("derivative", float), ("error", float), ("step", float)])
+
 
 class Lines:
-    """What is known of f along each coordinate, before the search for a step.
-
-    Refuses a coordinate that is not finite, or has no room between its bounds.
-    """
+    """What is known of f along each coordinate; one that has no room to move is refused."""
 
     eps = 1.0
     """No precision of f asks for other points than x."""
@@ -30,17 +32,16 @@ class Lines:
         self.x = self.parameters.vector()
         self.value, self.precision = math.nan, 0.0  # of f(x), unknown at first
         self._rule = RULES[rule]
-        for i, x in enumerate(self.x.tolist()):
-            if not (request.keep or math.isfinite(x)):
-                raise ValueError(f"{self.parameters.name(i)} must be finite, got {x}")
-            if self.bounds is None:
-                continue
+        if not request.keep:
+            self.parameters.vector_of(self.parameters.rebuild(self.parameters.leaves), "x")
+        self._fixed = np.zeros(len(self.x), bool) if self.bounds is None else self.bounds.fixed
+        self.moving: list[int] = np.flatnonzero(np.isfinite(self.x) & ~self._fixed).tolist()
+        for i in self.moving if self.bounds else ():
             line = self._line(i)
-            if not (line.lower == line.upper or line.roomy(1) or line.roomy(-1)):
+            if not (line.roomy(1) or line.roomy(-1)):
                 raise ValueError(
-                    f"{self.parameters.name(i)} = {x} has no room between its bounds, "
-                    f"{self.bounds.lower[i]} and {self.bounds.upper[i]}; pass wider bounds or a "
-                    "more precise dtype"
+                    f"{self.parameters.name(i)} = {line.x} has no room between its bounds, "
+                    f"{line.lower} and {line.upper}; pass wider bounds or a more precise dtype"
                 )
 
     def _line(self, i: int) -> Line:
@@ -53,24 +54,24 @@ class Lines:
             upper = min(upper, float(self.bounds.upper[i]))
         return Line(float(self.x[i]), self.value, max(self.precision, grid), grid, lower, upper)
 
-    def search(self, i: int) -> Counted:
+    def search(self, i: int) -> Search:
         """Begin the search along a coordinate."""
         return self._rule(self._line(i))
 
-    def points(self, i: int, moves: list[float]) -> Points:
-        """Return x with one coordinate moved, a point for each move."""
-        x = self.x.item(i)
-        return Points(np.full(len(moves), i), np.array([x + move for move in moves], self.x.dtype))
+    def estimates(self) -> Array:
+        """Return an array for the estimates: 0 by fixed coordinates, others are unknown yet."""
+        estimates = np.zeros(len(self.x), ESTIMATE)
+        estimates[~self._fixed] = math.nan, math.inf, math.nan
+        return estimates
 
     def target(self) -> Array:
         """Return a long vector near x, within the bounds."""
         h = first_steps(self.x, np.finfo(float).eps)
-        h[1::2] *= -1.0  # to both sides
-        up = self.x + h
+        with np.errstate(invalid="ignore"):  # of an infinite x
+            up, down = self.x + h, self.x - h
         if self.bounds is None:
             return up
-        inside = (up >= self.bounds.lower) & (up <= self.bounds.upper)
-        near: Array = np.where(inside, up, self.x - h).clip(self.bounds.lower, self.bounds.upper)
+        near: Array = np.where(up <= self.bounds.upper, up, down).clip(*self.bounds)
         return near
 
 

@@ -14,14 +14,12 @@ from fastgrad._arrays import as_numbers
 from fastgrad._derivatives.gradient import numerical_gradient
 from fastgrad._evaluation.callable import Calls
 from fastgrad._evaluation.in_place import InPlace
-from fastgrad._evaluation.values import Reader, number
-from fastgrad._formulas.stencils import STENCILS, Stencil, named
+from fastgrad._evaluation.values import Reader
+from fastgrad._formulas.stencils import Stencil, named
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
 
 STEPS = 10.0 ** np.arange(-15, 0.1, 0.5)
-
-Gradient = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,7 @@ class StepSweep:
         Along n coordinates: of an array in C order, of a structure array by array. NaN where the
         step is lost (``x + h == x``) and where f was not finite.
     truth : ndarray, shape (n,)
-        What they are compared with. `source` says where it comes from: "exact" or "six-point,
-        extrapolated".
+        What they are compared with. `source` says where it comes from: "exact" or 'h="auto"'.
     names : tuple of str
         The coordinates, as ``x[0]``.
     order : int
@@ -89,10 +86,9 @@ def step_sweep(
     steps : array_like, shape (k,)
         By default 31 steps from 1e-15 to 1, two a decade.
     exact : float, or array or structure like x, optional
-        The true derivatives. By default they are estimated, by the "six-point" formula extrapolated
-        over pairs of steps [2]_: to some 1e-13, relative, where f is smooth on the scale of the
-        steps. That is too little to see the tip of "six-point". For an analytic f
-        ``numerical_gradient(f, x, stencil="complex")`` is exact.
+        The true derivatives. By default those of `numerical_gradient` with ``h="auto"``: to some
+        1e-13, relative, where f is smooth, which is too little to see the tip of "six-point". For
+        an analytic f ``numerical_gradient(f, x, stencil="complex")`` is exact.
     coordinate : int or tuple, optional
         The one coordinate to look at: its place in the long vector, or its index in an array. By
         default all.
@@ -103,15 +99,14 @@ def step_sweep(
 
     Notes
     -----
-    Costs k gradients by `stencil`, 2 k evaluations of f a coordinate for "central", and 6 k more a
-    coordinate and f(x) without `exact`; nothing for steps that are lost in ``x + h`` everywhere.
-    Long steps may take f where it is not finite.
+    Costs k gradients by `stencil`, 2 k evaluations of f a coordinate for "central", and one by
+    ``h="auto"`` without `exact`; nothing for steps that are lost in ``x + h`` everywhere. Long
+    steps may take f where it is not finite.
 
     References
     ----------
     .. [1] P. E. Gill, W. Murray, M. H. Wright, Practical Optimization, Academic Press (1981),
        section 8.5.1.
-    .. [2] L. F. Richardson, Philosophical Transactions of the Royal Society A 210 (1911), 307-357.
 
     Examples
     --------
@@ -121,7 +116,7 @@ def step_sweep(
     >>> sweep.errors[2].round(8)  # h**2 / 6
     array([1.667e-05])
     """
-    steps = _checked(steps, exact)
+    steps = _checked(steps)
     order = 2 if stencil == "complex" else named(stencil, "complex").order
     parameters = Parameters(x)
     if not parameters.size:
@@ -140,34 +135,24 @@ def step_sweep(
     )  # fmt: skip
     derivatives, source = _derivatives(gradient, parameters, steps, stencil), "exact"
     if truth is None:
-        truth = _estimate(gradient, parameters, steps, number(f(parameters.x, *args)))
-        source = "six-point, extrapolated"
+        truth, source = Parameters(gradient("auto")).vector(), 'h="auto"'
     return StepSweep(steps, derivatives, truth, source, names, order)
 
 
-def _checked(steps: Any, exact: Any) -> Floats:
+def _checked(steps: Any) -> Floats:
     given = as_numbers(steps, "steps")
-    if given.ndim != 1 or given.dtype.kind not in "iuf":
+    if given.ndim != 1 or not len(given) or given.dtype.kind not in "iuf":
         raise TypeError(f"steps must be a list or 1-D array of numbers, got {steps!r}")
     ascending: Floats = np.unique(given.astype(float))
     if not (np.isfinite(ascending) & (ascending > 0)).all():
         raise ValueError(f"steps must be finite and above 0, got {given}")
-    least = 4 if exact is None else 1
-    if len(ascending) < least:
-        raise ValueError(
-            f"steps must hold {least} or more, got {len(ascending)}; to estimate the true "
-            "derivative takes 4, with exact=... one is enough"
-        )
     return ascending
 
 
 def _along(
     f: Callable[..., Any], args: tuple[Any, ...], parameters: Parameters, coordinate: Any
 ) -> tuple[Callable[..., Any], Parameters, int]:
-    """Return `f` by a coordinate alone, where it is, and its place.
-
-    It moves in place if it can, for an f that reads x from outside.
-    """
+    """Return `f` by a coordinate alone, which moves in place if it can, where it is, and k."""
     try:
         if isinstance(coordinate, tuple):
             (leaf,) = parameters.leaves
@@ -185,7 +170,7 @@ def _along(
 
 
 def _derivatives(
-    gradient: Gradient, parameters: Parameters, steps: Floats, stencil: str | Stencil
+    gradient: Callable[..., Any], parameters: Parameters, steps: Floats, stencil: str | Stencil
 ) -> Array:
     """Return the gradient for each step, NaN where that is lost, shape (steps, coordinates)."""
     derivatives = np.full((len(steps), parameters.size), np.nan, parameters.dtype)
@@ -201,21 +186,3 @@ def _derivatives(
             found = Parameters(gradient(taken, stencil=stencil)).vector()
             row[:] = np.where(lost, np.nan, found)
     return derivatives
-
-
-def _estimate(gradient: Gradient, parameters: Parameters, steps: Floats, value: float) -> Array:
-    """Return the derivatives by extrapolating the six-point formula, with the best pair of steps.
-
-    `value` is f(x): where two estimates are nothing but rounding they may agree by chance, so that
-    the rounding that is to be expected counts as well.
-    """
-    six = STENCILS["six-point"]
-    derivatives = _derivatives(gradient, parameters, steps, six)
-    ratios = (steps[1:] / steps[:-1])[:, np.newaxis] ** six.order
-    finer = derivatives[:-1] + (derivatives[:-1] - derivatives[1:]) / (ratios - 1)
-    eps, x = parameters.eps(range(parameters.size)), parameters.vector()
-    noise = eps * (abs(value) + np.abs(x * finer[:-1])) / steps[:-2, np.newaxis]
-    doubt = np.abs(finer[:-1] - finer[1:]) + noise
-    best = np.where(np.isnan(doubt), math.inf, doubt).argmin(axis=0)
-    truth: Array = finer[best, np.arange(parameters.size)]
-    return truth

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastgrad._formulas.bounds import Bounds, inwards, largest_step
+from fastgrad._formulas.bounds import Bounds, inwards
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.points import Points, joined
-from fastgrad._formulas.stencils import Stencil, tables
+from fastgrad._formulas.stencils import Stencil, named
+from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
+from fastgrad._formulas.steps import Steps
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
 
@@ -19,50 +21,62 @@ from fastgrad._typing import Array, Floats
 class Direction:
     """The points ``x + t v`` that a formula for the derivative by t, at t = 0, looks at.
 
-    Bounds may ask for a one-sided formula or a shorter step of t than `h`. The points take no more
-    than a `share` of the way to them: the rest is left to f, where that moves x further.
+    Without `h` the step of t is the largest with which no coordinate moves by more than its own of
+    `default`. Fixed coordinates do not move, others no more than a `share` of the way to bounds:
+    the rest is left to f, where that moves x further.
     """
+
+    eps = 1.0
+    """No precision of f asks for another step."""
 
     def __init__(
         self,
         parameters: Parameters,
-        v: Array,
-        stencil: Stencil,
-        h: float,
+        v: Any,
+        stencil: str | Stencil,
+        h: float | None,
         bounds: Bounds | None,
+        *,
+        default: Default = first_steps,
+        eps: float = 0.0,
         share: float = 1.0,
     ) -> None:
-        self.parameters, self.x, self.v = parameters, parameters.vector(), v
-        self.h, self.formula = h, stencil
+        self.parameters, self.x = parameters, parameters.vector()
+        self.v = parameters.vector_of(v, "v")
+        parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
         self._bounds = inwards(parameters, bounds) if bounds else None
-        if self._bounds and v.any():
-            self._fit(stencil, share, *self._bounds)
-        self.formulas = (self.formula,)
-        self.counts, _, self.weights, self.centers = tables(self.formulas)
-        self.moves = [self._at(offset * self.h) for offset, _ in self.formula.moves]
-        if v.any() and np.array_equal(self.moves[0], self.x):
+        if bounds:
+            self.v[bounds.fixed] = 0.0
+        self._moving, t, room = np.flatnonzero(self.v), Parameters(0.0), None
+        if self._bounds and len(self._moving):
+            room = Bounds(*(share * end for end in self._room(*self._bounds)))
+        h = self._longest(default, eps) if h is None else positive(h, "h must be a number")
+        self._steps = Steps(t, named(stencil), StepSizes(t, h, None), room)
+        self._plan = self._steps.plan(range(1))
+        formula = self._steps.formulas[self._plan.which[0]]
+        self.center = formula.center
+        self.moves = [self._at(t) for t in self._plan.value[0, : len(formula.moves)]]
+        if len(self._moving) and np.array_equal(self.moves[0], self.x):
             raise ValueError(
-                f"v does not move x by the step {self.h:.3g}: x + h v == x; pass a larger h"
+                f"v does not move x by the step {self.used():.3g}: x + h v == x; pass a larger h"
                 + (" or wider bounds" if bounds else "")
             )
 
-    def _fit(self, stencil: Stencil, share: float, lower: Floats, upper: Floats) -> None:
-        """Choose the first formula that stays within the bounds, or else the largest step."""
-        down, up = (share * side for side in self._room(lower, upper))
-        formulas = (stencil, *stencil.sided)
-        rooms = [float(largest_step(formula, down, up)) for formula in formulas]
-        k = int(np.minimum(rooms, self.h).argmax())
-        self.formula = formulas[k]
-        if self.h > rooms[k]:
-            self.h = rooms[k] * (1 - 1e-6)
+    def _longest(self, default: Default, eps: float) -> float:
+        """Return the step with which no coordinate moves by more than its default."""
+        sizes = StepSizes(self.parameters, None, None, default, eps)
+        each = sizes.of(range(len(self.x)), self.x)[self._moving]
+        with np.errstate(over="ignore"):
+            steps = each / np.abs(self.v[self._moving])
+        return float(steps.min()) if len(steps) else 1.0
 
-    def _room(self, lower: Floats, upper: Floats) -> tuple[float, float]:
-        """Return how far t may go down and up."""
-        moving = np.flatnonzero(self.v)
+    def _room(self, lower: Floats, upper: Floats) -> Floats:
+        """Return how far t may go down, below 0, and up."""
+        moving = self._moving
         ends = np.sort(
             [(side - self.x)[moving] / self.v[moving] for side in (lower, upper)], axis=0
         )
-        down, up = -float(ends[0].max()), float(ends[1].min())
+        down, up = ends[0].max(keepdims=True), ends[1].min(keepdims=True)
         if down == up == 0:
             name = self.parameters.name
             ahead, behind = name(moving[ends[1].argmin()]), name(moving[ends[0].argmax()])
@@ -70,19 +84,16 @@ class Direction:
                 f"v leads out of the bounds at once, {ahead} forwards and {behind} backwards; pass "
                 "wider bounds, an x within them or another v"
             )
-        return down, up
+        return np.array([down, up], float)
 
     def _at(self, t: float) -> Array:
         """Return x + t v as x stores it, within the bounds."""
         point = self.parameters.round(self.x + t * self.v, range(len(self.x)))
         return point if self._bounds is None else np.clip(point, *self._bounds)
 
-    eps = 1.0
-    """No precision of f asks for another step."""
-
     def used(self) -> float:
         """Return the step of t."""
-        return self.h
+        return float(self._steps.used())
 
     def target(self) -> Array:
         """Return the first of the points x + t v."""
@@ -95,8 +106,8 @@ class Direction:
 
     def derivative(self, values: Any, value: Any) -> Any:
         """Return the derivative by t, from values at all moves and at x."""
-        divisor = np.array([self.h])
-        return weighted_sums(self, np.zeros(1, np.int64), divisor, np.asarray(values), value)[0]
+        _, _, which, divisor = self._plan
+        return weighted_sums(self._steps, which, divisor, np.asarray(values), value)[0]
 
 
 class Along(Formula):
@@ -104,8 +115,8 @@ class Along(Formula):
 
     def __init__(self, direction: Direction, with_value: bool) -> None:
         self.direction, self.entries = direction, max(1, len(direction.x))
-        value_first = with_value or bool(direction.formula.center)
-        super().__init__(direction, [0, len(direction.moves)], value_first)
+        starts = [0, len(direction.moves)]
+        super().__init__(direction, starts, with_value or bool(direction.center))
 
     def of_item(self, item: int, some: range) -> Points:
         """Return some of the points."""
@@ -121,11 +132,7 @@ class Along(Formula):
 
 
 class GradientAlong(Formula):
-    """The derivative of a gradient along a direction.
-
-    `gradients` are the formulas for the gradient at each point x + t v, and at x where that of the
-    direction needs it.
-    """
+    """Gradients, by a formula at each point x + t v, and at x where that of t needs it."""
 
     def __init__(self, direction: Direction, gradients: list[Any], value: bool) -> None:
         self.direction, self.gradients = direction, gradients

@@ -34,15 +34,8 @@ Verdict = Generator[list[float], list[float], tuple[Entry, bool]]
 def auto(line: Line) -> Search:
     """Return the derivative by extrapolation, two-sided where there is room.
 
-    Some 8 to 14 evaluations: two for a small difference, the others for central differences at
-    large steps. Errors are mostly below ``1e-12 abs(f(x)) / L``, where f changes over the length L.
-
-    References
-    ----------
-    C. J. F. Ridders, Accurate computation of F'(x) and F'(x) F''(x), Advances in Engineering
-    Software 4 (1982), 75-76, for the table. P. E. Gill, W. Murray, M. A. Saunders, M. H. Wright,
-    Computing forward-difference intervals for numerical optimization, SIAM Journal on Scientific
-    and Statistical Computing 4 (1983), 310-321, for steps that are learnt from f.
+    The table is that of Ridders, see `numerical_gradient`. Steps that are learnt from f: Gill,
+    Murray, Saunders, Wright, SIAM J. Scientific and Statistical Computing 4 (1983), 310-321.
     """
     roomy = 1 if line.room(1) >= line.room(-1) else -1
     found = NOTHING
@@ -114,8 +107,8 @@ def _stuck(changes: list[float]) -> bool:
 def _confirm(bracket: Bracket, small: Look, table: Table, entry: Entry, converged: bool) -> Verdict:
     """Compare an entry with the table that a small step has been added to.
 
-    Where both disagree, f is noisy, or has waves shorter than the steps of the table. A step that
-    is a hundred times smaller tells: noise puts it off a hundred times as far.
+    Where both disagree, f is noisy, or has waves shorter than the steps of the table: noise puts a
+    step that is a hundred times smaller off a hundred times as far.
     """
     rounding = table.roundings[-1]
     apart = abs(entry.value - table.values[-1][-1])

@@ -32,12 +32,8 @@ class _Fixed(Stencil):
     """The formula of a fixed coordinate: it looks nowhere, and its sum of nothing is 0."""
 
     def __post_init__(self) -> None:
-        """Check nothing: this is no formula for a derivative."""
-
-    @property
-    def first(self) -> Stencil:
-        """Itself, where second derivatives ask for the formula of the first."""
-        return self
+        """Check nothing; for second derivatives the formula of the first is this one, too."""
+        object.__setattr__(self, "first", self)
 
 
 FIXED = _Fixed((), (), 1)
@@ -59,10 +55,7 @@ def inwards(parameters: Parameters, bounds: Bounds) -> Bounds:
 
 
 def read_bounds(parameters: Parameters, bounds: Any, *, may_fix: bool = True) -> Bounds | None:
-    """Return the caller's bounds, checked: every coordinate must lie within its own.
-
-    `may_fix` says whether both bounds of a coordinate may be the same.
-    """
+    """Return the caller's bounds, checked: every coordinate must lie within its own."""
     if bounds is None:
         return None
     x = parameters.vector()
@@ -93,13 +86,11 @@ def _inside(x: Array, bounds: Bounds) -> Array:
     return inside
 
 
-def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, Any]]:
+def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, ...]]:
     """Return what `bounds` may mean, as (lower, upper): two things where it is 2 x 2 numbers."""
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):  # scipy.optimize.Bounds
-        lower, upper = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
-        return [
-            (lower if lower.size > 1 else lower.item(), upper if upper.size > 1 else upper.item())
-        ]
+        sides = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
+        return [tuple(side if side.size > 1 else side.item() for side in sides)]
     given = bounds.tolist() if isinstance(bounds, np.ndarray) else bounds
     pairs = isinstance(given, tuple | list) and all(_is_pair(pair) for pair in given)
     if pairs and len(given) == parameters.size:
@@ -134,13 +125,13 @@ def _is_pair(pair: Any) -> bool:
 
 def _spread(parameters: Parameters, *sides: Any) -> Bounds:
     """Return the lower and the upper bound of each coordinate; a long vector has them already."""
-    lower, upper = (
-        side.astype(float)
-        if type(side) is np.ndarray and side.shape == (parameters.size,) and side.dtype.kind in "if"
-        else parameters.spread(side, "bounds")
-        for side in sides
-    )
-    return Bounds(lower, upper)
+
+    def each(side: Any) -> Floats:
+        given = type(side) is np.ndarray and side.shape == (parameters.size,)
+        known = given and side.dtype.kind in "if"
+        return side.astype(float) if known else parameters.spread(side, "bounds")
+
+    return Bounds(*map(each, sides))
 
 
 def fit(
@@ -154,8 +145,7 @@ def fit(
 ) -> None:
     """Change the steps `h` and formulas `which` where the first formula would leave the bounds.
 
-    The first that fits is taken, from wherever in `between` it starts; the last is `FIXED`. `eps`
-    is the relative precision of the coordinates, and `rounded` rounds them to their own dtypes.
+    The first that fits is taken, from wherever in `between` it starts; the last is `FIXED`.
     """
     lowest, highest = between
     done = bounds.fixed
@@ -172,14 +162,14 @@ def fit(
         return
     # No formula fits: take the one that keeps the largest part of the step.
     below, above = (lowest - bounds.lower)[tight], (bounds.upper - highest)[tight]
-    room = np.stack([largest_step(formula, below, above) for formula in moving])
+    room = np.stack([_largest_step(formula, below, above) for formula in moving])
     which[tight] = room.argmax(axis=0)
     # Rounding of x + h must not carry it across the bound.
     slack = (4 * eps * np.maximum(np.abs(lowest), np.abs(highest)).astype(float))[tight]
     h[tight] = np.maximum(room.max(axis=0) * (1 - 1e-6) - slack, 0.0)
 
 
-def largest_step(formula: Stencil, below: Any, above: Any) -> Any:
+def _largest_step(formula: Stencil, below: Any, above: Any) -> Any:
     """Return the largest step with which the formula needs no more room below and above x."""
     up, down = max(formula.offsets), -min(formula.offsets)
     return np.minimum(above / up if up > 0 else np.inf, below / down if down > 0 else np.inf)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 
 from fastgrad._formulas.line import Line
-from fastgrad._formulas.look import Look, Looks, doubt, see
+from fastgrad._formulas.look import Look, Looks, same_bend, same_line, see
 
 FIRST = 0.47
 """The first large step, a share of abs(x)."""
@@ -24,10 +24,8 @@ TRIES = 16
 class Bracket:
     """Looks at f with two steps that are far apart, until both show the same slope.
 
-    The small step is a witness. Where both disagree, f changes within the large one, which must be
-    smaller; where rounding drowns what the large one shows, both grow. Large steps alone prove
-    nothing: they may span whole periods of f. Nor does abs(x), which gives the first steps only.
-
+    Where both disagree, f changes within the large one, which must be smaller; where rounding
+    drowns what the large one shows, both grow. Large steps alone may span whole periods of f.
     `noise` of f is what is more than rounding, `kink` by how much its slope jumps at x.
     """
 
@@ -98,13 +96,13 @@ class Bracket:
         return changes and self.h > 2 * self.line.least and not self._follows(small, large)
 
     def _follows(self, small: Look, large: Look) -> bool:
-        """Tell whether the slope follows a power of the step, which a table takes away."""
+        """Tell whether the slope follows a power of the step, as that of a cube does at 0."""
         if self._before is None or self.side:
             return False
         ratio, change = (self._before.h / large.h) ** 2, large.slope - small.slope
         before = self._before.slope - small.slope
-        powers = ratio, ratio * ratio
-        return any(abs(before - r * change) < 0.1 * abs(r * change) for r in powers)
+        changes = ratio * change, ratio * ratio * change
+        return any(abs(before - change) < 0.1 * abs(change) for change in changes)
 
     def _strange(self, small: Look, large: Look) -> bool:
         """Tell whether all large steps so far show one slope, and the small one another."""
@@ -125,7 +123,7 @@ class Bracket:
             return False
         if growth > math.sqrt(self._gap):
             self.small, self._w = large, h
-        if change <= 0 and growth * h < usual and not self.noise:
+        if change <= 0 and growth * h < usual and not self.noise:  # x may be tiny
             growth = usual / h
         self.h, self.large = min(growth * h, self._most), None
         self._doubted = True
@@ -139,17 +137,30 @@ class Bracket:
         return min(self._gap, large.rounding / good) if good else self._gap
 
     def _doubt(self, small: Look, large: Look) -> Generator[list[float], list[float], None]:
-        """Find out why the small step shows no line, or not that of others."""
+        """Find out by a smaller step why the small one shows no line, or not that of others.
+
+        Noise stays there, and so does the jump of the slope at a kink; a line and an extremum are
+        the same; or a line shows only to steps of a few numbers of x's dtype.
+        """
         self._doubted = True
-        reason, lower = yield from doubt(self.line, self.side, small)
-        if reason == "nearer":
-            self._most = self._w
-            self.h, self.large = math.sqrt(lower.h) * math.sqrt(self._w), None
-            self._w, self.small = lower.h, lower
-        elif reason == "kink":
-            self.kink = abs(small.bend) * small.h
-        elif reason == "noise":
-            for look in (small, lower):
-                off = max(abs(look.bend) * look.h, abs(look.slope - large.slope))
-                self.noise = max(self.noise, off * look.h)
-            self.small = self.large = None
+        lower, bottom = small.h / 32, 8 * self.line.least
+        if lower < self.line.least:
+            return
+        (look,) = yield from see(self.line, self.side, 0.0, lower)
+        if look is None or same_line(look, small) or same_bend(look, small):
+            return
+        if bottom < lower / 32:
+            first, second = yield from see(self.line, self.side, 0.0, bottom, 3 * bottom)
+            # Noise, which may lie on a line by chance, is as large there.
+            if first and second and 8 * second.reach < small.reach and same_line(first, second):
+                self.h, self.large = math.sqrt(second.h) * math.sqrt(self._w), None
+                self._most, self._w, self.small = self._w, second.h, second
+                return
+        jump = abs(small.bend) * small.h
+        if jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump:
+            self.kink = jump
+            return
+        for one in (small, look):
+            off = max(abs(one.bend) * one.h, abs(one.slope - large.slope))
+            self.noise = max(self.noise, off * one.h)
+        self.small = self.large = None

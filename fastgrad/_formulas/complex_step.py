@@ -26,48 +26,42 @@ class ComplexSteps:
     """Steps along the imaginary axis, for `Coordinates`: ``Im f(x + ih) / h``."""
 
     counts, weights, centers = np.ones(1, np.int64), np.ones((1, 1)), np.zeros(1)
-    formulas = (None,)
-    bounds = None
-
-    def __init__(self, parameters: Parameters, sizes: StepSizes) -> None:
-        self.parameters, self.sizes = parameters, sizes
-        self.x = parameters.vector().astype(np.result_type(parameters.dtype, complex))
-        finite = np.isfinite(self.x)
-        if not finite.all():
-            k = int(finite.argmin())
-            raise ValueError(f"{parameters.name(k)} must be finite, got {self.x[k].real}")
-        h = sizes.of(range(parameters.size), self.x.real)
-        usable = np.isfinite(h) & (h > 0)
-        if not (usable.all() or sizes.default):
-            k = int(usable.argmin())
-            raise ValueError(
-                f"{parameters.name(k)} = {self.x[k].real} has the step {h[k]}; every step h must "
-                "be finite and above 0"
-            )
-
-    def plan(self, block: range) -> Plan:
-        """Return what to evaluate for these coordinates."""
-        x = self.x[block.start : block.stop]
-        h = np.maximum(self.sizes.of(block, x.real), LEAST_STEP)
-        value = x[:, np.newaxis].copy()
-        value.imag[:, 0] = h
-        return Plan(value, h, np.zeros(len(h), np.int64), h)
+    formulas, bounds = (None,), None
 
     eps = 1.0
     """No precision of f asks for another step."""
 
+    def __init__(self, parameters: Parameters, sizes: StepSizes) -> None:
+        self.parameters, self.sizes = parameters, sizes
+        x = parameters.vector_of(parameters.rebuild(parameters.leaves), "x")
+        self.x = x.astype(np.result_type(parameters.dtype, complex))
+        h = sizes.of(range(parameters.size), x)
+        usable = np.isfinite(h) & ((h > 0) | sizes.default)
+        if not usable.all():
+            k = int(usable.argmin())
+            raise ValueError(
+                f"{parameters.name(k)} = {x[k]} has the step {h[k]}; every step h must be finite "
+                "and above 0"
+            )
+        self._h = np.maximum(h, LEAST_STEP)
+
+    def plan(self, block: range) -> Plan:
+        """Return what to evaluate for these coordinates."""
+        part = slice(block.start, block.stop)
+        h, value = self._h[part], self.x[part, np.newaxis].copy()
+        value.imag[:, 0] = h
+        return Plan(value, h, np.zeros(len(h), np.int64), h)
+
     def target(self) -> Array:
         """Return a long vector near x."""
-        x = self.x.real
-        target: Array = x + 1e-4 * np.maximum(1, np.abs(x))
-        return target
+        x: Array = self.x.real
+        return x + 1e-4 * np.maximum(1, np.abs(x))
 
     def used(self) -> Any:
         """Return the step, or the structure of all steps where coordinates differ."""
-        h = self.plan(range(self.parameters.size)).h
         if self.sizes.one is not None:
             return max(self.sizes.one, LEAST_STEP)
-        return self.parameters.assemble(h.astype(self.parameters.dtype))
+        return self.parameters.assemble(self._h.astype(self.parameters.dtype))
 
 
 def refuse_bounds(bounds: object) -> None:

@@ -7,15 +7,6 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 
-class Estimate(NamedTuple):
-    """A derivative, what it may be off by, the smallest step in it, and what it took."""
-
-    derivative: float  # NaN where f is finite at no step
-    error: float  # inf there
-    step: float
-    evaluations: int  # without that of f(x)
-
-
 class Entry(NamedTuple):
     """A derivative, what truncation and rounding may do to it, the smallest step in it."""
 
@@ -40,18 +31,13 @@ Search = Generator[list[float], list[float], Entry]
 
 
 class Line(NamedTuple):
-    """What is known beforehand of f along one coordinate.
-
-    `x` and `value`, f(x), are finite. `eps` is the relative precision of f, the coarser one of the
-    dtypes of x and f(x), `grid` the relative spacing of the numbers of x's dtype. Nothing outside
-    `lower` and `upper` is evaluated.
-    """
+    """What is known beforehand of f along one coordinate; x and f(x) are finite."""
 
     x: float
-    value: float
-    eps: float
-    grid: float
-    lower: float
+    value: float  # f(x)
+    eps: float  # the relative precision of f, the coarser one of the dtypes of x and f(x)
+    grid: float  # the relative spacing of the numbers of x's dtype
+    lower: float  # nothing outside is evaluated
     upper: float
 
     @property

@@ -13,20 +13,15 @@ RATIO = 0.585
 
 
 class Look(NamedTuple):
-    """The parabola through f(x) and two values nearby, on both sides of x or on one.
+    """The parabola ``f(x) + slope t + bend t**2`` through f(x) and f at two moves t."""
 
-    `h` is the larger of the two moves t, ``f(x) + slope t + bend t**2`` is f at both, and `reach`
-    is how far that is from f(x). `rounding` and `blur` are what rounding may do to `slope` and to
-    `bend`. `quotients` are rows for a `Table`: step, difference quotient, its rounding.
-    """
-
-    h: float
+    h: float  # the larger move
     slope: float
     bend: float
-    reach: float
-    rounding: float
-    blur: float
-    quotients: list[tuple[float, float, float]]
+    reach: float  # how far f is from f(x)
+    rounding: float  # what rounding may do to the slope
+    blur: float  # and to the bend
+    quotients: list[tuple[float, float, float]]  # rows for a `Table`
 
     @property
     def size(self) -> float:
@@ -40,7 +35,6 @@ class Look(NamedTuple):
 
 
 Looks = Generator[list[float], list[float], list["Look | None"]]
-Doubt = Generator[list[float], list[float], tuple[str, Look]]
 
 
 def see(line: Line, side: int, noise: float, *steps: float) -> Looks:
@@ -63,10 +57,9 @@ def _parabola(
     slope = (a * q - b * p) / (a - b)
     if not math.isfinite(slope):
         return None
-    # Values are rounded; so is x within f; and the smallest numbers are integers of the last bit.
+    # Values are rounded; so is x within f; and the smallest numbers are integers.
     size = max(abs(line.value), abs(far), abs(near))
-    last = 5e-324 if line.eps < 1e-10 else 1e-45
-    unit = max(line.eps * size + line.eps * abs(slope) * abs(line.x), noise, last)
+    unit = max(line.eps * size + line.eps * abs(slope) * abs(line.x), noise, 5e-324)
     rounding = unit * (abs(a / b) + abs(b / a)) / abs(a - b) + unit * abs(1 / a + 1 / b)
     blur = (2 * unit / abs(a) + 2 * unit / abs(b)) / abs(a - b)
     h = max(abs(a), abs(b))
@@ -77,37 +70,14 @@ def _parabola(
     return Look(h, slope, (p - q) / (a - b), reach, rounding, blur, quotients)
 
 
-def doubt(line: Line, side: int, small: Look) -> Doubt:
-    """Return why a small step shows no line, or not that of larger ones, and a smaller step.
-
-    The reason is "none", "kink" or "noise"; "nearer" where f does show a line, but only to steps of
-    a few numbers of x's dtype. Noise stays where steps fall by 32, the jump of the slope at a kink
-    too, an extremum is the same parabola, and a line is the same line.
-    """
-    lower, bottom = small.h / 32, 8 * line.least
-    if lower < line.least:
-        return "none", small
-    (look,) = yield from see(line, side, 0.0, lower)
-    if look is None or _same_line(look, small) or _same_bend(look, small):
-        return "none", small
-    if bottom < lower / 32:
-        first, second = yield from see(line, side, 0.0, bottom, 3 * bottom)
-        # Noise, which may lie on a line by chance, is as large there.
-        if first and second and 8 * second.reach < small.reach and _same_line(first, second):
-            return "nearer", second
-    jump = abs(small.bend) * small.h
-    same_kink = jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump
-    return "kink" if same_kink else "noise", look
-
-
-def _same_line(first: Look, second: Look) -> bool:
+def same_line(first: Look, second: Look) -> bool:
     """Tell whether two small steps show the same line, first the smaller one."""
     straight = abs(second.slope) > max(8 * second.rounding, 4 * abs(second.bend) * second.h)
     gap = abs(first.slope - second.slope)
     return straight and gap <= 0.1 * abs(second.slope) + 4 * first.rounding
 
 
-def _same_bend(first: Look, second: Look) -> bool:
+def same_bend(first: Look, second: Look) -> bool:
     """Tell whether two small steps show the same extremum."""
     gap = abs(first.bend - second.bend)
     return abs(second.bend) > 8 * second.blur and gap <= 0.5 * abs(second.bend) + 4 * first.blur

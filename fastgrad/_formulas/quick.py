@@ -16,16 +16,10 @@ NEAR = 0.77
 
 
 def quick(line: Line) -> Search:
-    """Return the derivative by one extrapolation of two central differences: four evaluations.
+    """Return the derivative by Richardson's extrapolation of two central differences.
 
-    The steps are about ``eps**(1/4) abs(x)`` and five times as much. Where slopes or curvatures
-    differ by more than they do for smooth functions, this is `auto`: near bounds, where f changes
-    within the steps or hardly at all, and where it is noisy.
-
-    References
-    ----------
-    L. F. Richardson, J. A. Gaunt, The deferred approach to the limit, Philosophical Transactions
-    of the Royal Society A 226 (1927), 299-361.
+    Where slopes or curvatures differ by more than they do for smooth functions, this is `auto`:
+    near bounds, where f changes within the steps or hardly at all, and where it is noisy.
     """
     h = max(NEAR * line.eps**0.25 * line.scale, 2 * line.least)
     if APART * h <= line.room(0):
@@ -43,7 +37,5 @@ def _smooth(small: Look, large: Look, eps: float) -> bool:
     size, share = large.size, eps**0.25 / 12
     gap = abs(small.slope - large.slope)
     bent = abs(small.bend - large.bend) * large.h
-    if not small.bend and gap > 4 * small.rounding:
-        return False  # values that are rounded to few digits
     visible = small.rounding <= math.sqrt(eps) * size
     return bool(size) and visible and gap <= share * size and bent <= 100 * share * size

@@ -9,11 +9,7 @@ LEFT = 0.5
 
 
 class Table:
-    """Difference quotients extrapolated by polynomials in the step (Neville's scheme).
-
-    Truncation is a series in ``h**order``: 2 for central differences, 1 for one-sided ones. For
-    the sources see `fastgrad.numerical_gradient`.
-    """
+    """Difference quotients extrapolated by polynomials in ``h**order`` (Neville's scheme)."""
 
     def __init__(self, order: int) -> None:
         self.order = order
@@ -51,10 +47,9 @@ class Table:
     def _truncation(self, j: int) -> float:
         """Return what truncation may do to an entry of the last row.
 
-        A step s that is left out multiplies truncation by ``(R / s)**order``, with a length R that
-        f does not tell. So the truncation is that without the largest step times that without the
-        smallest, divided by that without both. All three are known, as the entry itself is so much
-        better.
+        A step s that is left out multiplies it by ``(R / s)**order``, with a length R that f does
+        not tell: so it is that without the largest step times that without the smallest, divided
+        by that without both. All three are known, as the entry itself is so much better.
         """
         row, rounding = self.values[-1], self.roundings[j]
         if len(row) == 1:

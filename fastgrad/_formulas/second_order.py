@@ -1,26 +1,68 @@
-"""Second derivatives by every pair of coordinates: the points and weights of a Hessian."""
+"""Second derivatives by every pair of coordinates: formulas, points and weights of a Hessian."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
-from fastgrad._formulas.points import Points
-from fastgrad._formulas.second_stencils import SecondStencil
-from fastgrad._formulas.stencils import tables
+from fastgrad._formulas.points import Points, joined
+from fastgrad._formulas.stencils import Stencil, tables
 from fastgrad._formulas.steps import Steps
 from fastgrad._typing import Array
 
 
+@dataclass(frozen=True)
+class SecondStencil(Stencil):
+    """A finite-difference formula ``f''(x) ~ sum_k weights[k] f(x + offsets[k] h) / h**2``.
+
+    The moves of `first`, the formula of the same order for the first derivative, stand first.
+    """
+
+    first: Stencil
+
+    derivative: ClassVar[int] = 2
+
+    @property
+    def sided(self) -> tuple[Stencil, Stencil]:
+        """The formulas of the same order that look to one side only, up and down."""
+        above, below = self.first.sided
+        return second(above), second(below)
+
+
+@functools.cache
+def second(first: Stencil) -> SecondStencil:
+    """Return the formula for the second derivative on the points of one for the first.
+
+    It is the second derivative at 0 of the polynomial through these points and 0: twice the
+    coefficient of ``t**2`` in Lagrange's polynomials. That is of the order of `first` with
+    ``order + 1`` points that lie symmetrically, and one more otherwise; points further out join.
+
+    >>> second(Stencil((1.0, -1.0), (0.5, -0.5), order=2)).weights
+    (1.0, 1.0, -2.0)
+    """
+    away = [offset for offset, _ in first.moves]
+    symmetric = {-offset for offset in away} == set(away)
+    while len(away) < first.order + (0 if symmetric else 1):
+        away.append(max(away, key=abs) * (len(away) + 1) / len(away))
+    points = np.array([*away, 0.0])
+    weights = []
+    for k, point in enumerate(points):
+        others = np.delete(points, k)
+        weights.append(2 * np.poly(others)[-3] / np.prod(point - others))
+    return SecondStencil(tuple(points.tolist()), tuple(map(float, weights)), first.order, first)
+
+
 class SecondOrder(Formula):
-    """The upper triangle of a Hessian, row after row.
+    """The upper triangle of a Hessian, row after row; `steps` are those of a `SecondStencil`.
 
     Row i holds the second derivative along i, the sum of ``w_a f(x + o_a h_i)``, and for each j
-    after i the sum of ``w_a w_b f(x + o_a h_i + o_b h_j)``, both without the offset 0. What that
-    adds stands in other rows; `hessian` joins them. `steps` are those of a `SecondStencil`.
+    after i the sum of ``w_a w_b f(x + o_a h_i + o_b h_j)``, both without the offset 0: `hessian`
+    adds what that makes of other rows.
     """
 
     def __init__(self, steps: Steps, with_value: bool) -> None:
@@ -44,11 +86,8 @@ class SecondOrder(Formula):
         other = i + 1 + j[pair]
         corners = np.stack([value[i, a[pair]], value[other, b[pair]]], axis=1)
         index = np.stack([np.full(len(pair), i), other], axis=1)
-        return Points(
-            np.concatenate([np.full(len(own), i), index.reshape(-1)]),
-            np.concatenate([value[i, own], corners.reshape(-1)]),
-            np.concatenate([np.arange(len(own)), len(own) + 2 * np.arange(len(pair) + 1)]),
-        )
+        pairs = Points(index.reshape(-1), corners.reshape(-1), 2 * np.arange(len(pair) + 1))
+        return joined([Points(np.full(len(own), i), value[i, own]), pairs])
 
     def _corners(self, i: int) -> tuple[Array, Array, Array]:
         """Return for each pair's points: which j after i, and which moves of i and of j."""

@@ -114,11 +114,7 @@ def _floats(name: str, values: object) -> tuple[float, ...]:
 
 @functools.cache
 def one_sided(order: int, side: int) -> Stencil:
-    """Return the formula of that order that looks to one side only, +1 or -1.
-
-    The derivative at 0 of the polynomial through ``order + 1`` equidistant points, in closed form:
-    weight ``(-1)**(k+1) binomial(order, k) / k`` at point k, and minus their sum at 0.
-    """
+    """Return the formula of that order on equidistant points to one side only, +1 or -1."""
     away = range(1, order + 1)
     weights = [side * (-1) ** (k + 1) * math.comb(order, k) / k for k in away]
     return Stencil((*(float(side * k) for k in away), 0.0), (*weights, -math.fsum(weights)), order)

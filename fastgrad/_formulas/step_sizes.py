@@ -42,11 +42,7 @@ def first_steps(x: Array, eps: float) -> Floats:
 
 
 def second_steps(order: int) -> Default:
-    """Return what returns the default steps of second derivatives.
-
-    They are ``eps**(1 / (order + 2)) * max(1, |x|)``: there truncation, ``h**order``, and rounding,
-    ``eps / h**2``, are about equal.
-    """
+    """Return what returns the default steps of second derivatives; see `hessian`."""
 
     def steps(x: Array, eps: float) -> Floats:
         h = eps ** (1 / (order + 2)) * np.maximum(1, np.abs(x))
@@ -58,8 +54,7 @@ def second_steps(order: int) -> Default:
 class StepSizes:
     """The steps that the caller asked for: `h`, or ``relative_step * |x|``, or those of `default`.
 
-    `eps` is the relative precision of f, where that is coarser than x. `one` is the step that all
-    coordinates share, or None.
+    `eps` is the precision of f, where coarser than that of x, `one` the step of all, or None.
     """
 
     def __init__(

@@ -166,6 +166,8 @@ class Steps:
             return self.sizes.one or BOOK_STEP
         # Of the square of a number that is the root, to the bit.
         h = self.plan(range(len(self.x))).divisor ** (1 / self.formulas[0].derivative)
+        if self.bounds is not None:
+            h[self.bounds.fixed] = 0.0
         if self.sizes.shared and (h == h[0]).all():
             return float(h[0])
         return self.parameters.assemble(h.astype(self.parameters.dtype))
