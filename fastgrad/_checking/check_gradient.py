@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._checking.compare import Problem, Side, find_kinks, judge, spare
 from fastgrad._checking.explain import explain
-from fastgrad._checking.judge import Side, find_kinks, judge, spare
-from fastgrad._checking.look import Problem
 from fastgrad._checking.report import CheckReport, array_check
 from fastgrad._derivatives.arguments import check, check_one_array
 from fastgrad._derivatives.gradient import numerical_gradient
@@ -165,7 +164,7 @@ def compare(
             find_kinks(side)
         for side, leaf, place in zip(sides, parameters.leaves, parameters.names, strict=True):
             key, finding = name + place[1:], explain(side)
-            parts = side.gradient, side.limit, side.wrong, side.rounding
+            parts = side.gradient, side.limit, side.wrong, side.blur
             shaped = [part.reshape(leaf.shape) for part in parts]
             arrays[key] = array_check(key, shaped, side.rtol, finding)
     return CheckReport(arrays, title)

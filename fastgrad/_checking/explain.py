@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastgrad._checking.judge import KINKS, LOOKED, THIN, Side
-from fastgrad._checking.look import NOISE
+from fastgrad._checking.compare import KINKS, LOOKED, SPREAD, THIN, Side
 from fastgrad._checking.report import digits
 from fastgrad._typing import Array, Floats
 
@@ -31,7 +30,9 @@ def explain(side: Side) -> Finding:
         return finding
     if side.thin.any():
         return "small differences", THIN_WORDS.format(int(digits(side.gradient, side.limit)))
-    return _step(side) if side.steps else _hidden(side)
+    if finding := _hidden(side):
+        return finding
+    return _step(side) if side.looks else ("", "")
 
 
 def _unfit(side: Side) -> Finding | None:
@@ -53,9 +54,9 @@ def _unfit(side: Side) -> Finding | None:
 def _step(side: Side) -> Finding:
     """Say by what the numerical gradient was off, where that alone made the difference."""
     gaps = np.abs(side.gradient - side.numerical)
-    i = max(side.steps, key=lambda i: float(gaps[i]))
-    h, after = side.h[i], abs(side.gradient[i] - side.steps[i].value)
-    noisy = gaps[i] <= NOISE * side.sigma * side.problem.weight / h
+    i = max(side.looks, key=lambda i: float(gaps[i]))
+    h, after = side.h[i], abs(side.gradient[i] - side.looks[i].value)
+    noisy = gaps[i] <= side.noise[i]
     text = f"With h = {h:.2g} the difference at {side.place(i)} is {gaps[i]:.1e}: "
     text += f"f has noise of {side.sigma:.1e}" if noisy else "that step is too large for f"
     text += f". Extrapolated to h = 0 it is {after:.1e}, which passes."
@@ -64,16 +65,16 @@ def _step(side: Side) -> Finding:
 
 def _unseen(side: Side) -> Array:
     """Return which entries pass though they differ by a tenth: rounding hides them."""
-    return ~side.wrong & (np.abs(side.gradient - side.limit) > 0.1 * side.size)
+    return ~side.wrong & ~(np.abs(side.gradient - side.limit) <= 0.1 * side.size)
 
 
-def _hidden(side: Side) -> Finding:
+def _hidden(side: Side) -> Finding | None:
     """Say it where rounding hides entries."""
     problem, count = side.problem, np.count_nonzero(_unseen(side))
     if problem.rtol is not None or problem.atol is not None or not count:
-        return "", ""
+        return None
     text = f"The rounding of f(x) = {problem.value:.3g} alone makes differences up to "
-    text += f"{side.rounding.max():.1e}. So {count} of {len(side.gradient)} entries could not be "
+    text += f"{side.blur.max():.1e}. So {count} of {len(side.gradient)} entries could not be "
     return "below rounding", f"{text}checked."
 
 
@@ -97,7 +98,7 @@ def _mistake(side: Side) -> Finding | None:
     text = f"{agreed:.1f} digits agree. "
     if agreed <= 2:
         return "wrong derivative", f"{text}No simple mistake explains the differences."
-    stay = " and stay with smaller steps" if side.steps else ""
+    stay = " and stay with smaller steps" if side.looks else ""
     return "small differences", f"{text}The differences are small{stay}."
 
 
@@ -124,11 +125,11 @@ def _undone(side: Side, gradient: Floats, rest: float = THIN) -> bool:
 
     def off() -> Array:
         size = np.maximum(np.abs(gradient), np.abs(_numerical(side)))
-        allowed = side.rounding + 2 * side.default * size + rest * size.max()
+        allowed = side.blur + 2 * side.default * size + rest * size.max()
         apart: Array = ~(np.abs(gradient - _numerical(side)) <= allowed)
         return apart
 
-    strays = np.setdiff1d(np.flatnonzero(off()), list(side.steps))
+    strays = np.setdiff1d(np.flatnonzero(off()), list(side.looks))
     if 0 < len(strays) <= min(LOOKED, len(gradient) // 2) and side.problem.atol is None:
         passed = ~side.wrong
         side.look(strays)
@@ -154,7 +155,7 @@ def _factor(side: Side) -> Finding | None:
     if not 1e-300 < abs(factor) < 1e300:
         return None
     unit = np.abs(n) / np.abs(n).max()  # Squares would overflow.
-    blur = float(unit @ (side.rounding / np.abs(n).max()) / (unit @ unit))
+    blur = float(unit @ (side.blur / np.abs(n).max()) / (unit @ unit))
     text = "The gradient is the right one times "
     for large, over in ((factor, ""), (1 / factor, "1/")):
         whole = round(large)
@@ -166,7 +167,7 @@ def _factor(side: Side) -> Finding | None:
             words = f"{'-' if whole < 0 else ''}{over}{abs(whole)}"
             hint = "Look for a factor that only one side has, such as the 1/N of a mean."
             return "constant factor", f"{text}{words}. {hint}"
-    telling = np.abs(n) > 10 * side.rounding
+    telling = np.abs(n) > 10 * side.blur
     if (_wrong(side) & telling).sum() < 2 or not _undone(side, g / factor):
         return None
     side.wrong |= side.thin
@@ -207,12 +208,12 @@ def _orders(given: Floats) -> Iterator[tuple[str, str, Floats]]:
 def _missing_term(side: Side) -> Finding | None:
     """Look for a term that is a multiple of x, or of 1."""
     x = side.problem.parameters.leaves[side.leaf].astype(float).reshape(-1)
-    if len(x) < 3 or not (np.abs(side.limit) > side.rounding).any():
+    if len(x) < 3 or not (np.abs(side.limit) > side.blur).any():
         return None
     penalty = "* x is missing, such as the gradient of a penalty on the size of x."
     for term, words in ((x, penalty), (np.ones(len(x)), "is missing in every entry.")):
         factor = _fit(_numerical(side) - side.gradient, term) if term.any() else 0.0
-        telling = np.abs(factor * term) > 2 * side.rounding
+        telling = np.abs(factor * term) > 2 * side.blur
         if telling.sum() >= 3 and _undone(side, side.gradient + factor * term):
             side.wrong |= side.thin
             return "missing term", f"A term {factor:.4g} {words}"

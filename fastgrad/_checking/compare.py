@@ -1,0 +1,411 @@
+"""Finds out which entries of a gradient are wrong.
+
+An entry is right where it differs from the numerical one by no more than the tolerance, and than
+`blur`: what rounding of f may make of the numerical one. Others get a closer look: the derivative is
+found with steps of its own. Where many differ and those looked at move with the step, the whole
+gradient is taken anew with smaller ones. What still differs is wrong, but for differences that are
+spread thinly over the whole gradient, as of a small constant that it leaves out.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastgrad._evaluation.callable import Calls
+from fastgrad._evaluation.in_place import InPlace
+from fastgrad._evaluation.values import Reader, number, precision
+from fastgrad._formulas.auto import auto
+from fastgrad._formulas.bounds import read_bounds
+from fastgrad._formulas.line import Entry, Line
+from fastgrad._formulas.stencils import Stencil
+from fastgrad._structures import Parameters
+from fastgrad._typing import Array, Floats, Integers
+
+RTOL = 1e-5
+"""A part in so many passes."""
+
+LOOKED, KINKS = 16, 64
+"""Wrong entries of an array that are all looked at, of more a few; and so many of the worst that may
+lie at kinks."""
+
+KNOWN = 1e-2
+"""Relative error with which a derivative counts as known."""
+
+NOISE = 8
+"""Standard deviations that the noise of f may reach."""
+
+THIN, SPREAD = 3e-4, 16
+"""Differences as of a constant left out: below so much of the largest entry, and no further above
+their root mean square."""
+
+UNDEFINED = ArithmeticError, ValueError
+"""What f raises where it is not defined."""
+
+
+@dataclass(eq=False)
+class Problem:
+    """f, x, and what else all arrays share.
+
+    `numerical` returns the numerical gradient with other steps than `h`, `name` is how the caller
+    writes x.
+    """
+
+    f: Callable[[Any], Any]
+    parameters: Parameters
+    numerical: Callable[[Any], Any]
+    h: Any
+    stencil: Stencil
+    bounds: Any
+    rtol: float | None
+    atol: float | None
+    name: str
+
+    def __post_init__(self) -> None:
+        self.steps = self.parameters.spread(self.h, "h")
+        self.bounds = read_bounds(self.parameters, self.bounds, may_fix=False)
+        # What errors of f are multiplied by, over h; near bounds by one-sided formulas.
+        formulas = self.stencil, *(self.stencil.sided if self.bounds else ())
+        self.weight = float(max(sum(map(abs, formula.weights)) for formula in formulas))
+        x = self.f, self.parameters, self.parameters.vector(), Reader(numbers=True)
+        self._calls, self._in_place = Calls(*x), InPlace(*x)
+        self._known = None if all(self.parameters.movable) else self._calls
+        returned = self._calls.at(slice(0), 0.0)
+        self.value, self.eps = float(number(returned)), precision(returned)
+        self.scaled = functools.cache(self._scaled)
+
+    @functools.cached_property
+    def random(self) -> tuple[float, float] | None:
+        """Two different values of f at the same x, if there are any."""
+        values = [self.value, *(float(number(self._calls.at(slice(0), 0.0))) for _ in range(3))]
+        low, high = min(values), max(values)
+        return (low, high) if high - low > 1e-12 * max(abs(low), abs(high)) else None
+
+    def _scaled(self, factor: float) -> list[Floats]:
+        """Return the numerical gradient with all steps times a factor."""
+        one = isinstance(self.h, numbers.Real)
+        h = self.h * factor if one else self.parameters.assemble(self.steps * factor)
+        return [flat(found) for found in self.parameters.matching(self.numerical(h), "f")]
+
+    def at(self, i: int, point: Any) -> float:
+        """Return f where coordinate `i` is `point`; x itself moves if f reads x from outside."""
+        with self.parameters.held():
+            if self._known is not None:
+                return float(number(self._known.at(i, point)))
+            copy, moved = (float(number(f.at(i, point))) for f in (self._calls, self._in_place))
+        if moved != copy:
+            self._known = self._in_place
+        elif copy != self.value:
+            self._known = self._calls
+        return moved
+
+
+def flat(array: Array) -> Floats:
+    """Return an array of float64 with one axis."""
+    return array.astype(float).reshape(-1)
+
+
+class Along:
+    """f along coordinate `i` of an array of x; `h` is the step of the numerical gradient."""
+
+    def __init__(self, problem: Problem, leaf: int, i: int, h: float) -> None:
+        parameters = problem.parameters
+        self.problem, self.i, self.h = problem, parameters.starts[leaf] + i, h
+        self.x, grid = parameters.leaves[leaf].flat[i], parameters.epsilons[leaf]
+        largest = min(float(np.finfo(self.x.dtype).max), float(np.finfo(float).max))
+        low, high = -largest, largest
+        if problem.bounds is not None:
+            low, high = (float(bound[self.i]) for bound in problem.bounds)
+        eps = max(problem.eps, grid)
+        self.line = Line(float(self.x), problem.value, eps, grid, low, high)
+
+    def __call__(self, move: float) -> tuple[float, float]:
+        """Return how far the coordinate moves, rounded, and f there."""
+        if not move:
+            return 0.0, self.problem.value
+        point = self.x + self.x.dtype.type(self.line.move(move))
+        try:
+            return float(point - self.x), self.problem.at(self.i, point)
+        except UNDEFINED:
+            return float(point - self.x), math.nan
+
+    def derivative(self) -> Entry:
+        """Return the derivative by steps that are learnt from f, and what it may be off by."""
+        search = auto(self.line)
+        moves = next(search)
+        while True:
+            try:
+                moves = search.send([self(move)[1] for move in moves])
+            except StopIteration as end:
+                entry: Entry = end.value
+                return entry
+
+    def slope(self, low: float, high: float) -> float:
+        """Return the slope of f between two moves, over the distance really taken."""
+        (a, f_a), (b, f_b) = self(low), self(high)
+        return (f_b - f_a) / (b - a) if b > a else math.nan
+
+    def noise(self) -> float:
+        """Return the standard deviation of the noise in f, from 32 evaluations, or twice as many.
+
+        Where neighbouring values repeat, as of a float32 within f, they are taken further apart.
+        """
+        near, step = self._roughness(self.h / 2**16)
+        far = self._roughness(self.h / 16)[0] if step or not near else 0.0
+        rounding = max(2.0**-52, self.problem.eps) * abs(self.problem.value)
+        return max(0.29 * max(rounding, step), near, far)
+
+    def _roughness(self, spacing: float) -> tuple[float, float]:
+        """Return the noise, of the quieter side of x alone where f seems to have a kink there.
+
+        Sixth differences of neighbouring values, in which a smooth f vanishes and noise is
+        multiplied by ``sqrt(12!) / 6!`` (J. J. Moré, S. M. Wild, SIAM J. Sci. Comput. 33 (2011),
+        1292-1314). And the step between values of which most repeat, or 0.
+        """
+        # A multiple of the grid that x lies on: neighbours are equally far apart.
+        grid = max(2 * abs(float(np.spacing(self.x))), spacing * 2.0**-24)
+        room = {side: self.line.room(side) for side in (-1, 1)}
+        spacing = min(grid * math.ceil(spacing / grid + 8), max(room.values()) / 17)
+        rough, step = [], 0.0
+        for side in room:
+            if room[side] < 16 * spacing:
+                continue
+            values = [self(side * k * spacing)[1] for k in range(1, 17)]  # f may jump at x.
+            sixth, distinct = np.diff(values, 6), np.unique(values)
+            peak = float(np.abs(sixth).max())
+            rough.append(peak and peak * float(np.linalg.norm(sixth / peak)) / 96)
+            if 1 < len(distinct) <= 8:
+                step = max(step, float(np.diff(distinct).min()))
+        quiet, loud = min(rough, default=0.0), max(rough, default=0.0)
+        return loud if loud <= 30 * quiet else quiet, step
+
+    def kink(self, sigma: float) -> tuple[float, float, float] | None:
+        """Return the slopes below and above x if they stay apart, and what they may be off by."""
+        if self.line.room(0) < self.h:
+            return None
+        slopes: list[tuple[float, float]] = []
+        gaps: list[float] = []
+        for k in range(2, 8):
+            step = self.h / 4**k
+            below, above = self.slope(-step, 0.0), self.slope(0.0, step)
+            gap, noise = abs(above - below), 4 * NOISE * sigma / step
+            if not gap > noise:
+                if gaps and gaps[-1] > 2 * noise:
+                    return None
+                break
+            slopes.append((below, above))
+            gaps.append(gap)
+        if len(gaps) < 3:
+            return None
+        # Where f is smooth the gap falls like the step; at a kink it stays, at a jump it grows.
+        before, last = gaps[-2] / gaps[-3], gaps[-1] / gaps[-2]
+        if min(before, last) < 0.8 or not 0.8 < last / before < 1.25:
+            return None
+        slack = float(np.abs(np.subtract(slopes[-1], slopes[-2])).max()) + noise
+        return *slopes[-1], slack
+
+
+@dataclass(eq=False)
+class Side:
+    """One array of both gradients, flat, with what is found out about it.
+
+    `limit` is the numerical gradient, or what is known better, and `blur` what it may be off by.
+    `thin` are entries that pass as differences spread thinly.
+    """
+
+    problem: Problem
+    leaf: int
+    gradient: Floats
+    numerical: Floats
+    looks: dict[int, Entry] = field(default_factory=dict)  # at entries one by one
+    kinks: dict[int, tuple[float, float]] = field(default_factory=dict)  # the slopes beside x
+    random: bool = False  # whether f itself differs as much
+
+    def __post_init__(self) -> None:
+        problem, own = self.problem, precision(self.gradient)
+        eps = max(2.0**-52, problem.eps, *problem.parameters.epsilons)
+        self.gradient, self.numerical = flat(self.gradient), flat(self.numerical)
+        self.h = problem.parameters.parts(problem.steps)[self.leaf]
+        self.default = max(RTOL, eps**0.5, own**0.5)
+        self.rtol = self.default if problem.rtol is None else float(problem.rtol)
+        self.blur = 2 * eps * abs(problem.value) * problem.weight / np.maximum(self.h, eps**0.5)
+        finite = np.abs(self.gradient[np.isfinite(self.gradient)])
+        self.own = 4 * own * finite.max(initial=0.0)
+        self.blur += self.own
+        if problem.atol is not None:
+            self.blur = np.full(len(self.h), float(problem.atol))
+        self.limit = self.numerical.copy()
+        self.thin = np.zeros(len(self.h), bool)
+        self.wrong = self.excess > 0
+
+    @property
+    def size(self) -> Floats:
+        """The larger of both, each entry."""
+        size: Floats = np.maximum(np.abs(self.gradient), np.abs(self.limit))
+        return size
+
+    @property
+    def excess(self) -> Floats:
+        """By how much each entry differs more than passes."""
+        excess = np.abs(self.gradient - self.limit) - self.blur - self.rtol * self.size
+        return np.where(np.isfinite(self.gradient) & ~np.isnan(excess), excess, np.inf)
+
+    @property
+    def worst(self) -> Integers:
+        """The wrong entries, the worst first."""
+        order = np.argsort(-self.excess, kind="stable")
+        return order[self.wrong[order]]
+
+    @functools.cached_property
+    def noise(self) -> Floats:
+        """What the noise of f makes of 0 in the numerical gradient."""
+        return NOISE * self.sigma * self.problem.weight / self.h
+
+    @functools.cached_property
+    def sigma(self) -> float:
+        """The noise of f."""
+        return self.along(int(np.argmax(self.excess))).noise()
+
+    @property
+    def share(self) -> Floats:
+        """The differences beside the largest entry, 0 where rounding may have made them."""
+        difference = np.abs(self.gradient - self.limit)
+        seen = ~(difference <= self.blur)
+        shares = np.where(seen, difference, 0.0) / self.size.max(initial=0.0)
+        return np.where(np.isfinite(shares), shares, np.where(seen, np.inf, 0.0))
+
+    def place(self, i: int) -> str:
+        """Return how the caller would write the coordinate of an entry."""
+        parameters = self.problem.parameters
+        return self.problem.name + parameters.name(parameters.starts[self.leaf] + i)[1:]
+
+    def along(self, i: int) -> Along:
+        """Return f along the coordinate of an entry."""
+        return Along(self.problem, self.leaf, i, float(self.h[i]))
+
+    def look(self, places: Integers) -> None:
+        """Find the derivatives of some entries one by one."""
+        for i in places.tolist():
+            along = self.along(i)
+            self.looks[i] = found = along.derivative()
+            size = max(abs(self.gradient[i]), abs(found.value))
+            if 2 * found.error <= KNOWN * size or not along.kink(self.sigma):
+                self.take(np.array([i]), found.value, 2 * found.error)
+
+    def take(self, places: Integers, value: Any, error: Any) -> None:
+        """Judge entries by better derivatives, which may be off by `error`.
+
+        Where that is too much the numerical gradient stays. It may be off by noise, and by as much
+        as both differ; by anything where there is no other.
+        """
+        size = np.maximum(np.abs(self.gradient[places]), np.abs(value))
+        known = error <= KNOWN * size
+        apart = np.abs(value - self.limit[places]) + self.noise[places]
+        self.limit[places] = np.where(known, value, self.limit[places])
+        self.blur[places] = self.own + np.where(known, error, np.where(np.isnan(apart), np.inf, apart))
+        self.wrong[places] = self.excess[places] > 0
+
+    def moved(self, i: int) -> bool:
+        """Tell whether the closer look shows another derivative."""
+        gap = abs(self.numerical[i] - self.looks[i].value)
+        return not 4 * gap <= self.blur[i] + self.rtol * self.size[i]
+
+
+def judge(side: Side) -> None:
+    """Find out which entries are wrong."""
+    problem = side.problem
+    if not side.wrong.any() or problem.atol is not None or not np.isfinite(side.gradient).all():
+        return
+    if problem.random:
+        low, high = problem.random
+        by_itself = 4 * (high - low) * problem.weight / side.h
+        side.random = bool((side.excess <= by_itself).all())
+        if side.random:
+            return
+        side.blur = np.maximum(side.blur, by_itself)
+        side.wrong = side.excess > 0
+    places = side.worst
+    if len(places) <= LOOKED:
+        side.look(places)
+        return
+    few = places[np.linspace(0, len(places) - 1, LOOKED // 2).astype(int)]
+    side.look(few)
+    if any(side.moved(i) for i in few.tolist()):
+        _take_anew(side, places)
+
+
+def _take_anew(side: Side, places: Integers) -> None:
+    """Take the whole gradient with two steps more, and look at what they do not settle."""
+    problem = side.problem
+    if problem.bounds is None:
+        # As small as noise allows, since kinks may be near; of few sizes, that arrays share them.
+        aim = max(side.rtol / 100, 1e-10) * side.size.max()
+        usual = float(np.median([found.h for found in side.looks.values()]) / np.median(side.h))
+        least = min(side.noise.max() / aim, usual)
+        ratio = 4.0 ** (round(math.log(least, 16)) or -1)
+        better, error = _extrapolated(side, sorted((1.0, ratio, ratio**2), reverse=True))
+        side.take(np.arange(len(better)), better, error)
+        differ = np.abs(side.gradient - better) > side.noise / ratio**2 + side.rtol * side.size
+        few = np.count_nonzero(side.wrong) <= LOOKED
+        places = places[(differ & (few | ~side.wrong))[places]]
+    side.look(places)
+
+
+def _extrapolated(side: Side, factors: list[float]) -> tuple[Floats, Floats]:
+    """Return the better one of two extrapolations for each entry, and what it may be off by."""
+    gradients = [side.problem.scaled(factor)[side.leaf] for factor in factors]
+    shrink = (factors[0] / factors[1]) ** side.problem.stencil.order - 1
+    found = []
+    for k in (1, 2):
+        change = (gradients[k] - gradients[k - 1]) / shrink
+        found.append((gradients[k] + change, np.abs(change) + 2 * side.noise / factors[k]))
+    (first, its_error), (second, error) = found
+    finer = ~(its_error < error)
+    return np.where(finer, second, first), np.where(finer, error, its_error)
+
+
+def spare(problem: Problem, sides: list[Side]) -> None:
+    """Let differences pass that are small, in proportion, and spread over the whole gradient.
+
+    They are measured against the root mean square of the others: a fault of one entry stands out.
+    """
+    if problem.rtol is not None or problem.atol is not None or not any(s.wrong.any() for s in sides):
+        return
+    stay = [_stays(side) for side in sides]
+    if stay.count(False) > stay.count(True):
+        return
+    share = np.concatenate([side.share for side in sides])
+    small = np.where(share < THIN, share, 0.0)
+    squares = small**2
+    count = np.count_nonzero(small) - (small > 0)
+    others = np.sqrt(np.maximum(squares.sum() - squares, 0) / np.maximum(count, 1))
+    spread = problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
+    for side, part in zip(sides, spread, strict=True):
+        side.thin = side.wrong & part & (not side.random)
+        side.wrong &= ~side.thin
+
+
+def _stays(side: Side) -> bool | None:
+    """Tell whether the largest difference that passed is more than that of a step."""
+    passed = np.where(side.wrong, 0.0, side.share)
+    if not passed.any():
+        return None
+    i = np.argmax(passed, keepdims=True)
+    side.look(i)
+    return bool(side.share[i] > passed[i] / 2)
+
+
+def find_kinks(side: Side) -> None:
+    """Look for kinks of f where a gradient is still wrong, the worst entries first."""
+    if side.looks:
+        for i in side.worst[:KINKS].tolist():
+            if kink := side.along(i).kink(side.sigma):
+                below, above, slack = kink
+                if min(below, above) - slack <= side.gradient[i] <= max(below, above) + slack:
+                    side.kinks[i] = below, above
