@@ -79,6 +79,8 @@ class Problem:
         returned = self._calls.at(slice(0), 0.0)
         self.value, self.eps = float(number(returned)), precision(returned)
         self.scaled = functools.cache(self._scaled)
+        self.anew = False  # whether the whole gradient was taken again
+        self.found: list[float] = []  # steps that single looks found, beside those of `h`
 
     @functools.cached_property
     def random(self) -> tuple[float, float] | None:
@@ -89,7 +91,7 @@ class Problem:
 
     def _scaled(self, factor: float) -> list[Floats]:
         """Return the numerical gradient with all steps times a factor."""
-        one = isinstance(self.h, numbers.Real)
+        self.anew, one = True, isinstance(self.h, numbers.Real)
         h = self.h * factor if one else self.parameters.assemble(self.steps * factor)
         return [flat(found) for found in self.parameters.matching(self.numerical(h), "f")]
 
@@ -226,6 +228,7 @@ class Side:
     looks: dict[int, Entry] = field(default_factory=dict)  # at entries one by one
     kinks: dict[int, tuple[float, float]] = field(default_factory=dict)  # the slopes beside x
     random: bool = False  # whether f itself differs as much
+    anew: bool = False  # whether all entries were taken with other steps
 
     def __post_init__(self) -> None:
         problem, own = self.problem, precision(self.gradient)
@@ -294,6 +297,7 @@ class Side:
         for i in places.tolist():
             along = self.along(i)
             self.looks[i] = found = along.derivative()
+            self.problem.found.append(found.h / along.h)
             size = max(abs(self.gradient[i]), abs(found.value))
             if 2 * found.error <= KNOWN * size or not along.kink(self.sigma):
                 self.take(np.array([i]), found.value, 2 * found.error)
@@ -301,12 +305,12 @@ class Side:
     def take(self, places: Integers, value: Any, error: Any) -> None:
         """Judge entries by better derivatives, which may be off by `error`.
 
-        Where that is too much the numerical gradient stays. It may be off by noise, and by as much
-        as both differ; by anything where there is no other.
+        Where that is too much the numerical gradient stays. It may be off by noise, and by twice as
+        much as both differ; by anything where there is no other.
         """
         size = np.maximum(np.abs(self.gradient[places]), np.abs(value))
         known = error <= KNOWN * size
-        apart = np.abs(value - self.limit[places]) + self.noise[places]
+        apart = 2 * np.abs(value - self.limit[places]) + self.noise[places]
         self.limit[places] = np.where(known, value, self.limit[places])
         self.blur[places] = self.own + np.where(known, error, np.where(np.isnan(apart), np.inf, apart))
         self.wrong[places] = self.excess[places] > 0
@@ -331,29 +335,29 @@ def judge(side: Side) -> None:
         side.blur = np.maximum(side.blur, by_itself)
         side.wrong = side.excess > 0
     places = side.worst
-    if len(places) <= LOOKED:
-        side.look(places)
-        return
-    few = places[np.linspace(0, len(places) - 1, LOOKED // 2).astype(int)]
-    side.look(few)
-    if any(side.moved(i) for i in few.tolist()):
-        _take_anew(side, places)
+    if not problem.anew:
+        few = len(places) <= LOOKED
+        some = np.linspace(0, len(places) - 1, len(places) if few else LOOKED // 2).astype(int)
+        side.look(places[some])
+        if few or not any(side.moved(i) for i in places[some].tolist()):
+            return
+    _take_anew(side, places)
 
 
 def _take_anew(side: Side, places: Integers) -> None:
     """Take the whole gradient with two steps more, and look at what they do not settle."""
-    problem = side.problem
-    if problem.bounds is None:
+    if side.problem.bounds is None:
         # As small as noise allows, since kinks may be near; of few sizes, that arrays share them.
         aim = max(side.rtol / 100, 1e-10) * side.size.max()
-        usual = float(np.median([found.h for found in side.looks.values()]) / np.median(side.h))
-        least = min(side.noise.max() / aim, usual)
+        least = min(side.noise.max() / aim, float(np.median(side.problem.found)))
         ratio = 4.0 ** (round(math.log(least, 16)) or -1)
+        side.anew = True
         better, error = _extrapolated(side, sorted((1.0, ratio, ratio**2), reverse=True))
         side.take(np.arange(len(better)), better, error)
-        differ = np.abs(side.gradient - better) > side.noise / ratio**2 + side.rtol * side.size
+        gap, noise = np.abs(side.gradient - better), 2 * side.noise / min(1.0, ratio**2)
+        unsettled = ~side.wrong & (gap > noise + side.rtol * side.size)
         few = np.count_nonzero(side.wrong) <= LOOKED
-        places = places[(differ & (few | ~side.wrong))[places]]
+        places = places[(unsettled | (side.wrong & few))[places]]
     side.look(places)
 
 
@@ -377,7 +381,7 @@ def spare(problem: Problem, sides: list[Side]) -> None:
     """
     if problem.rtol is not None or problem.atol is not None or not any(s.wrong.any() for s in sides):
         return
-    stay = [_stays(side) for side in sides]
+    stay = [_stays(side) for side in sides if not side.anew]
     if stay.count(False) > stay.count(True):
         return
     share = np.concatenate([side.share for side in sides])
