@@ -163,7 +163,7 @@ def compare(
         for side in sides:
             find_kinks(side)
         for side, leaf, place in zip(sides, parameters.leaves, parameters.names, strict=True):
-            key, finding = name + place[1:], explain(side)
+            key, finding = name + place[1:], explain(side, sides)
             parts = side.gradient, side.limit, side.wrong, side.blur
             shaped = [part.reshape(leaf.shape) for part in parts]
             arrays[key] = array_check(key, shaped, side.rtol, finding)

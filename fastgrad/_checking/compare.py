@@ -1,10 +1,10 @@
 """Finds out which entries of a gradient are wrong.
 
-An entry is right where it differs from the numerical one by no more than the tolerance, and than
-`blur`: what rounding of f may make of the numerical one. Others get a closer look: the derivative is
-found with steps of its own. Where many differ and those looked at move with the step, the whole
-gradient is taken anew with smaller ones. What still differs is wrong, but for differences that are
-spread thinly over the whole gradient, as of a small constant that it leaves out.
+An entry is right where it differs from the numerical one by no more than the tolerance, and `blur`:
+what rounding of f may make of the numerical one. At others the derivative is found with steps of
+its own. Where many differ, and the step matters at some of them, the whole gradient is taken anew
+with smaller steps. What still differs is wrong, but for differences that are spread thinly over the
+whole gradient, as of a small constant that it leaves out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ RTOL = 1e-5
 """A part in so many passes."""
 
 LOOKED, KINKS = 16, 64
-"""Wrong entries of an array that are all looked at, of more a few; and so many of the worst that may
-lie at kinks."""
+"""Wrong entries of an array that are all looked at; so many of the worst may lie at kinks."""
 
 KNOWN = 1e-2
 """Relative error with which a derivative counts as known."""
@@ -154,63 +153,47 @@ class Along:
         return (f_b - f_a) / (b - a) if b > a else math.nan
 
     def noise(self) -> float:
-        """Return the standard deviation of the noise in f, from 32 evaluations, or twice as many.
-
-        Where neighbouring values repeat, as of a float32 within f, they are taken further apart.
-        """
-        near, step = self._roughness(self.h / 2**16)
-        far = self._roughness(self.h / 16)[0] if step or not near else 0.0
-        rounding = max(2.0**-52, self.problem.eps) * abs(self.problem.value)
-        return max(0.29 * max(rounding, step), near, far)
-
-    def _roughness(self, spacing: float) -> tuple[float, float]:
-        """Return the noise, of the quieter side of x alone where f seems to have a kink there.
+        """Return the standard deviation of the noise in f, from 16 evaluations, or twice as many.
 
         Sixth differences of neighbouring values, in which a smooth f vanishes and noise is
         multiplied by ``sqrt(12!) / 6!`` (J. J. Moré, S. M. Wild, SIAM J. Sci. Comput. 33 (2011),
-        1292-1314). And the step between values of which most repeat, or 0.
+        1292-1314). Where values repeat, as of a float32 within f, they are taken further apart.
         """
-        # A multiple of the grid that x lies on: neighbours are equally far apart.
-        grid = max(2 * abs(float(np.spacing(self.x))), spacing * 2.0**-24)
-        room = {side: self.line.room(side) for side in (-1, 1)}
-        spacing = min(grid * math.ceil(spacing / grid + 8), max(room.values()) / 17)
-        rough, step = [], 0.0
-        for side in room:
-            if room[side] < 16 * spacing:
-                continue
+        side = 1 if self.line.room(1) >= self.line.room(-1) else -1
+        for spacing in (self.h / 2**16, self.h / 16):
+            # A multiple of the grid that x lies on: neighbours are equally far apart.
+            grid = max(2 * abs(float(np.spacing(self.x))), spacing * 2.0**-24)
+            spacing = min(grid * math.ceil(spacing / grid + 8), self.line.room(side) / 17)
             values = [self(side * k * spacing)[1] for k in range(1, 17)]  # f may jump at x.
-            sixth, distinct = np.diff(values, 6), np.unique(values)
-            peak = float(np.abs(sixth).max())
-            rough.append(peak and peak * float(np.linalg.norm(sixth / peak)) / 96)
-            if 1 < len(distinct) <= 8:
-                step = max(step, float(np.diff(distinct).min()))
-        quiet, loud = min(rough, default=0.0), max(rough, default=0.0)
-        return loud if loud <= 30 * quiet else quiet, step
+            distinct = np.unique(values)
+            if len(distinct) > 8:
+                break
+        sixth = np.diff(values, 6)
+        peak = float(np.abs(sixth).max())
+        found = peak and peak * float(np.linalg.norm(sixth / peak)) / 96
+        coarse = np.diff(distinct).min() if 1 < len(distinct) <= 8 else 0.0
+        rounding = max(2.0**-52, self.problem.eps) * abs(self.problem.value)
+        return max(0.29 * rounding, 0.29 * float(coarse), found)
 
     def kink(self, sigma: float) -> tuple[float, float, float] | None:
         """Return the slopes below and above x if they stay apart, and what they may be off by."""
         if self.line.room(0) < self.h:
             return None
-        slopes: list[tuple[float, float]] = []
-        gaps: list[float] = []
-        for k in range(2, 8):
-            step = self.h / 4**k
-            below, above = self.slope(-step, 0.0), self.slope(0.0, step)
-            gap, noise = abs(above - below), 4 * NOISE * sigma / step
-            if not gap > noise:
-                if gaps and gaps[-1] > 2 * noise:
-                    return None
-                break
-            slopes.append((below, above))
-            gaps.append(gap)
-        if len(gaps) < 3:
+        steps = self.h / 4.0 ** np.arange(2, 8)
+        slopes = np.array([(self.slope(-step, 0.0), self.slope(0.0, step)) for step in steps])
+        gaps, noise = np.abs(np.diff(slopes)[:, 0]), 4 * NOISE * sigma / steps
+        count = int(np.argmin([*(gaps > noise), False]))
+        if count < 3 or (count < len(gaps) and gaps[count - 1] > 2 * noise[count]):
             return None
         # Where f is smooth the gap falls like the step; at a kink it stays, at a jump it grows.
-        before, last = gaps[-2] / gaps[-3], gaps[-1] / gaps[-2]
+        before, last = gaps[count - 2 : count] / gaps[count - 3 : count - 1]
         if min(before, last) < 0.8 or not 0.8 < last / before < 1.25:
             return None
-        slack = float(np.abs(np.subtract(slopes[-1], slopes[-2])).max()) + noise
-        return *slopes[-1], slack
+        (below, above), other = slopes[count - 1], slopes[count - 2]
+        if last > 2 and min(abs(below), abs(above)) > 0.4 * gaps[count - 1]:
+            return None  # f(x) alone is off: rounding
+        slack = np.abs(slopes[count - 1] - other).max() + noise[count - 1]
+        return float(below), float(above), float(slack)
 
 
 @dataclass(eq=False)
@@ -312,13 +295,10 @@ class Side:
         known = error <= KNOWN * size
         apart = 2 * np.abs(value - self.limit[places]) + self.noise[places]
         self.limit[places] = np.where(known, value, self.limit[places])
-        self.blur[places] = self.own + np.where(known, error, np.where(np.isnan(apart), np.inf, apart))
+        self.blur[places] = self.own + np.where(
+            known, error, np.where(np.isnan(apart), np.inf, apart)
+        )
         self.wrong[places] = self.excess[places] > 0
-
-    def moved(self, i: int) -> bool:
-        """Tell whether the closer look shows another derivative."""
-        gap = abs(self.numerical[i] - self.looks[i].value)
-        return not 4 * gap <= self.blur[i] + self.rtol * self.size[i]
 
 
 def judge(side: Side) -> None:
@@ -339,7 +319,8 @@ def judge(side: Side) -> None:
         few = len(places) <= LOOKED
         some = np.linspace(0, len(places) - 1, len(places) if few else LOOKED // 2).astype(int)
         side.look(places[some])
-        if few or not any(side.moved(i) for i in places[some].tolist()):
+        apart = np.abs(side.numerical - side.limit)
+        if few or not np.any(4 * apart > side.blur + side.rtol * side.size):
             return
     _take_anew(side, places)
 
@@ -355,9 +336,7 @@ def _take_anew(side: Side, places: Integers) -> None:
         better, error = _extrapolated(side, sorted((1.0, ratio, ratio**2), reverse=True))
         side.take(np.arange(len(better)), better, error)
         gap, noise = np.abs(side.gradient - better), 2 * side.noise / min(1.0, ratio**2)
-        unsettled = ~side.wrong & (gap > noise + side.rtol * side.size)
-        few = np.count_nonzero(side.wrong) <= LOOKED
-        places = places[(unsettled | (side.wrong & few))[places]]
+        places = places[(~side.wrong & (gap > noise + side.rtol * side.size))[places]]
     side.look(places)
 
 
@@ -375,24 +354,33 @@ def _extrapolated(side: Side, factors: list[float]) -> tuple[Floats, Floats]:
 
 
 def spare(problem: Problem, sides: list[Side]) -> None:
-    """Let differences pass that are small, in proportion, and spread over the whole gradient.
+    """Let differences pass that are spread thinly, and stay with smaller steps."""
+    if not any(side.wrong.any() for side in sides):
+        return
+    given = problem.rtol is not None or problem.atol is not None
+    stay = [_stays(side) for side in sides if not (given or side.anew)]
+    may_pass = not given and stay.count(False) <= stay.count(True)
+    for side, part in zip(sides, _spread(problem, sides), strict=True):
+        # Those that stand out may lie so near a kink that the steps of all are too large.
+        odd = np.flatnonzero(side.wrong & ~(part & may_pass))
+        if side.anew and len(odd) <= max(LOOKED, len(part) // 64):
+            side.look(odd)
+    for side, part in zip(sides, _spread(problem, sides), strict=True):
+        side.thin = side.wrong & part & may_pass
+        side.wrong &= ~side.thin
+
+
+def _spread(problem: Problem, sides: list[Side]) -> list[Array]:
+    """Tell which differences are small, in proportion, and spread over the whole gradient.
 
     They are measured against the root mean square of the others: a fault of one entry stands out.
     """
-    if problem.rtol is not None or problem.atol is not None or not any(s.wrong.any() for s in sides):
-        return
-    stay = [_stays(side) for side in sides if not side.anew]
-    if stay.count(False) > stay.count(True):
-        return
-    share = np.concatenate([side.share for side in sides])
+    share = np.concatenate([np.empty(0), *(side.share for side in sides)])
     small = np.where(share < THIN, share, 0.0)
     squares = small**2
     count = np.count_nonzero(small) - (small > 0)
     others = np.sqrt(np.maximum(squares.sum() - squares, 0) / np.maximum(count, 1))
-    spread = problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
-    for side, part in zip(sides, spread, strict=True):
-        side.thin = side.wrong & part & (not side.random)
-        side.wrong &= ~side.thin
+    return problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
 
 
 def _stays(side: Side) -> bool | None:

@@ -24,15 +24,13 @@ Finding = tuple[str, str]
 """The kind of a fault, and sentences about it."""
 
 
-def explain(side: Side) -> Finding:
-    """Say what is behind the differences of one array."""
-    if side.wrong.any() and (finding := _unfit(side) or _mistake(side)):
+def explain(side: Side, sides: list[Side]) -> Finding:
+    """Say what is behind the differences of one array among all."""
+    if side.wrong.any() and (finding := _unfit(side) or _mistake(side, sides)):
         return finding
     if side.thin.any():
         return "small differences", THIN_WORDS.format(int(digits(side.gradient, side.limit)))
-    if finding := _hidden(side):
-        return finding
-    return _step(side) if side.looks else ("", "")
+    return _hidden(side) or _step(side) or ("", "")
 
 
 def _unfit(side: Side) -> Finding | None:
@@ -51,15 +49,18 @@ def _unfit(side: Side) -> Finding | None:
     return None
 
 
-def _step(side: Side) -> Finding:
+def _step(side: Side) -> Finding | None:
     """Say by what the numerical gradient was off, where that alone made the difference."""
+    if not side.looks:
+        return None
     gaps = np.abs(side.gradient - side.numerical)
     i = max(side.looks, key=lambda i: float(gaps[i]))
-    h, after = side.h[i], abs(side.gradient[i] - side.looks[i].value)
     noisy = gaps[i] <= side.noise[i]
-    text = f"With h = {h:.2g} the difference at {side.place(i)} is {gaps[i]:.1e}: "
+    text = f"With h = {side.h[i]:.2g} the difference at {side.place(i)} is {gaps[i]:.1e}: "
     text += f"f has noise of {side.sigma:.1e}" if noisy else "that step is too large for f"
-    text += f". Extrapolated to h = 0 it is {after:.1e}, which passes."
+    text += (
+        f". Extrapolated to h = 0 it is {abs(side.gradient[i] - side.limit[i]):.1e}, which passes."
+    )
     return "rounding noise" if noisy else "truncation", text
 
 
@@ -69,16 +70,23 @@ def _unseen(side: Side) -> Array:
 
 
 def _hidden(side: Side) -> Finding | None:
-    """Say it where rounding hides entries."""
-    problem, count = side.problem, np.count_nonzero(_unseen(side))
-    if problem.rtol is not None or problem.atol is not None or not count:
+    """Say it where rounding hides entries, or f is too steep for any step."""
+    problem, unseen = side.problem, np.flatnonzero(_unseen(side))
+    if problem.rtol is not None or problem.atol is not None or not len(unseen):
         return None
-    text = f"The rounding of f(x) = {problem.value:.3g} alone makes differences up to "
-    text += f"{side.blur.max():.1e}. So {count} of {len(side.gradient)} entries could not be "
-    return "below rounding", f"{text}checked."
+    rest = f"So {len(unseen)} of {len(side.gradient)} entries could not be checked."
+    if (blind := unseen[np.isinf(side.blur[unseen])]).size:
+        i = int(blind[0])
+        text = (
+            f"f is too steep or too rough for differences: along {side.place(i)} no two steps agree, down "
+        )
+        text += f"to the spacing of numbers near x, {abs(np.spacing(side.along(i).x)):.1e}. "
+        return "not resolved", text + rest
+    text = f"Rounding of f(x) = {problem.value:.3g} may change the numerical gradient by "
+    return "below rounding", f"{text}{side.blur[unseen].max():.1e}. {rest}"
 
 
-def _mistake(side: Side) -> Finding | None:
+def _mistake(side: Side, sides: list[Side]) -> Finding | None:
     """Return the first mistake, from the simplest, that explains the array."""
     shape = side.problem.parameters.leaves[side.leaf].shape
     unfit = np.argwhere(~np.isfinite(side.gradient.reshape(shape)))
@@ -87,9 +95,8 @@ def _mistake(side: Side) -> Finding | None:
     if not side.gradient.any():
         return "zero gradient", "The gradient is 0 everywhere. Was it computed, and added up?"
     others = f" {len(side.kinks)} others lie at kinks." if side.kinks else ""
-    if finding := _factor(side) or _order(side, shape) or _missing_term(side):
-        return finding[0], finding[1] + others
-    if not _unseen(side).any() and (finding := _part(_wrong(side).reshape(shape))):
+    finding = _exchange(side, sides) or _factor(side) or _order(side, shape) or _missing_term(side)
+    if finding := finding or _part(side, shape):
         return finding[0], finding[1] + others
     if not side.wrong.any():  # A closer look has shown that the steps were too large.
         return None
@@ -193,6 +200,17 @@ def _order(side: Side, shape: tuple[int, ...]) -> Finding | None:
     return "permuted entries", f"{len(places)} of the right entries stand in the wrong places."
 
 
+def _exchange(side: Side, sides: list[Side]) -> Finding | None:
+    """Look for the right entries in another array that is wrong."""
+    shapes = [leaf.shape for leaf in side.problem.parameters.leaves]
+    for other in sides:
+        alike = other is not side and shapes[other.leaf] == shapes[side.leaf]
+        if alike and other.wrong.any() and _undone(side, other.gradient):
+            name = side.problem.name + side.problem.parameters.names[other.leaf][1:]
+            return "exchanged arrays", f"Its right gradient was given for {name}."
+    return None
+
+
 def _orders(given: Floats) -> Iterator[tuple[str, str, Floats]]:
     """Yield kinds of disorder, and the gradient with each undone."""
     if given.ndim > 1:
@@ -220,9 +238,13 @@ def _missing_term(side: Side) -> Finding | None:
     return None
 
 
-def _part(wrong: Array) -> Finding | None:
-    """Say it where only a few entries are wrong, or one row or column."""
-    places, shape = np.argwhere(wrong), wrong.shape
+def _part(side: Side, shape: tuple[int, ...]) -> Finding | None:
+    """Say it where only a few entries are wrong, or one row or column, and stand out."""
+    wrong = _wrong(side)
+    rest = side.share[side.thin].max(initial=0.0)
+    if _unseen(side).any() or not wrong.any() or side.share[wrong].min() < SPREAD * rest:
+        return None
+    places = np.argwhere(wrong.reshape(shape))
     few = 0 < len(places) <= FEW and 2 * len(places) <= wrong.size
     for axis, length in enumerate(shape):
         if len(places) < 2 or length in (1, wrong.size) or np.ptp(places[:, axis]):
