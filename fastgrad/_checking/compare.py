@@ -137,15 +137,25 @@ class Along:
             return float(point - self.x), math.nan
 
     def derivative(self) -> Entry:
-        """Return the derivative by steps that are learnt from f, and what it may be off by."""
+        """Return the derivative by steps that are learnt from f, and what it may be off by.
+
+        Where none are found, those near the given one may agree to a hundredth.
+        """
         search = auto(self.line)
         moves = next(search)
         while True:
             try:
                 moves = search.send([self(move)[1] for move in moves])
             except StopIteration as end:
-                entry: Entry = end.value
-                return entry
+                found: Entry = end.value
+                break
+        if not math.isnan(found.value):
+            return found
+        down, up = (float(self.line.room(side) >= self.h) for side in (-1, 1))
+        slopes = [self.slope(-down * h, up * h) for h in (self.h, self.h / 2, self.h / 8)]
+        error = float(np.ptp(slopes))
+        known = 2 * error <= KNOWN * abs(slopes[1])
+        return Entry(slopes[1], error, 0.0, self.h) if known else found
 
     def slope(self, low: float, high: float) -> float:
         """Return the slope of f between two moves, over the distance really taken."""
@@ -215,7 +225,7 @@ class Side:
 
     def __post_init__(self) -> None:
         problem, own = self.problem, precision(self.gradient)
-        eps = max(2.0**-52, problem.eps, *problem.parameters.epsilons)
+        self.eps = eps = max(2.0**-52, problem.eps, *problem.parameters.epsilons)
         self.gradient, self.numerical = flat(self.gradient), flat(self.numerical)
         self.h = problem.parameters.parts(problem.steps)[self.leaf]
         self.default = max(RTOL, eps**0.5, own**0.5)
@@ -266,6 +276,14 @@ class Side:
         shares = np.where(seen, difference, 0.0) / self.size.max(initial=0.0)
         return np.where(np.isfinite(shares), shares, np.where(seen, np.inf, 0.0))
 
+    @property
+    def steep(self) -> Array:
+        """Where f is rough, and so steep that the spacing of numbers near x shows it no better."""
+        x = self.problem.parameters.leaves[self.leaf].reshape(-1)
+        rough = self.sigma > 1e12 * self.eps * max(1.0, abs(self.problem.value))
+        steep: Array = np.abs(self.gradient * np.spacing(x)) > 3e-5 * self.sigma
+        return rough & self.wrong & steep
+
     def place(self, i: int) -> str:
         """Return how the caller would write the coordinate of an entry."""
         parameters = self.problem.parameters
@@ -313,8 +331,11 @@ def judge(side: Side) -> None:
         if side.random:
             return
         side.blur = np.maximum(side.blur, by_itself)
-        side.wrong = side.excess > 0
+    side.blur[side.steep] = np.inf
+    side.wrong = side.excess > 0
     places = side.worst
+    if not len(places):
+        return
     if not problem.anew:
         few = len(places) <= LOOKED
         some = np.linspace(0, len(places) - 1, len(places) if few else LOOKED // 2).astype(int)
