@@ -862,6 +862,81 @@ def test_a_function_that_is_not_finite():
         check_gradient(lambda x: math.nan, np.ones(2), np.ones(2))
 
 
+def three_arrays(rng):
+    """Return f of three arrays of one shape, where, and its gradient."""
+    p = {name: rng.standard_normal((3, 4)) for name in ("U", "V", "W")}
+    return (
+        lambda p: np.sum(np.sin(p["U"]) * p["V"]) + np.sum(p["W"] ** 3),
+        p,
+        {"U": np.cos(p["U"]) * p["V"], "V": np.sin(p["U"]), "W": 3 * p["W"] ** 2},
+    )
+
+
+def test_arrays_that_changed_places_are_named(rng):
+    f, p, g = three_arrays(rng)
+    report = check_gradient(f, p, {**g, "U": g["V"], "V": g["U"]})
+    U, V, W = report.arrays.values()
+    assert (U.kind, V.kind, W.passed) == ("exchanged arrays", "exchanged arrays", True)
+    assert (
+        "x['U']: 12 of 12 entries differ, exchanged arrays. Its right gradient was given for "
+        "x['V']." in report.diagnosis
+    )
+    # In a circle.
+    report = check_gradient(f, p, {"U": g["V"], "V": g["W"], "W": g["U"]})
+    assert {array.kind for array in report.arrays.values()} == {"exchanged arrays"}
+
+
+def test_arrays_are_not_called_exchanged_unless_that_makes_them_agree(rng):
+    f, p, g = three_arrays(rng)
+    report = check_gradient(f, p, {**g, "U": g["V"]})  # V is right as well
+    assert report.arrays["x['U']"].kind == "wrong derivative"
+    report = check_gradient(f, p, {**g, "U": g["V"], "V": -g["U"]})
+    kinds = [array.kind for array in report.arrays.values()]
+    assert kinds[:2] == ["wrong derivative", "exchanged arrays"]
+
+
+@pytest.mark.parametrize("exponent", [5, 8, 13, 14, 15, 16])
+def test_a_right_gradient_is_not_called_wrong_where_differences_cannot_tell(exponent):
+    rate = 10.0**exponent
+    for point in np.random.default_rng(exponent).uniform(-3, 3, 10):
+        x = np.array([point, 0.3])
+        f = lambda x: np.sin(rate * x[0]) + x[1] ** 2  # noqa: E731
+        right = np.array([rate * np.cos(rate * point), 0.6])
+        report = check_gradient(f, x, right)
+        assert report.passed
+        if exponent > 13:
+            assert report.arrays["x"].kind == "not resolved"
+            assert "So 1 of 2 entries could not be checked." in report.diagnosis
+        # What can be told is told nevertheless.
+        right[1] += 100
+        assert check_gradient(f, x, right).arrays["x"].wrong.tolist() == [False, True]
+        if exponent < 9:
+            right[:] *= 1.02, 0.6 / right[1]
+            assert check_gradient(f, x, right).arrays["x"].wrong.tolist() == [True, False]
+
+
+def test_more_entries_than_are_looked_at_cannot_be_told_either():
+    x = np.linspace(0.1, 1, 40)
+    report = check_gradient(lambda x: np.sum(np.sin(1e15 * x)), x, 1e15 * np.cos(1e15 * x))
+    assert report.passed
+    assert "40 of 40 entries could not be checked" in report.diagnosis
+
+
+def test_x_may_vary_on_a_scale_that_its_value_does_not_show():
+    """At x = 0 only the given step tells the scale of f."""
+    x = np.zeros(3)
+    f, right = lambda x: np.sum(np.tanh(1e8 * x + 0.5)), 1e8 / np.cosh(0.5) ** 2 * np.ones(3)
+    assert check_gradient(f, x, right, h=1e-12).passed
+    wrong = right * [1, 1.01, 1]
+    assert check_gradient(f, x, wrong, h=1e-12).arrays["x"].wrong.tolist() == [False, True, False]
+
+
+def test_what_passed_from_the_start_is_not_said_to_need_smaller_steps(unit):
+    f, p, gradient = unit
+    report = check_gradient(f, p, lambda p: {**gradient(p), "b": -gradient(p)["b"]})
+    assert len(report.diagnosis.splitlines()) == 1
+
+
 def test_key_order_does_not_matter(unit):
     f, p, gradient = unit
     assert check_gradient(f, p, dict(reversed(gradient(p).items()))).passed

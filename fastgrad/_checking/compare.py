@@ -239,6 +239,7 @@ class Side:
         self.limit = self.numerical.copy()
         self.thin = np.zeros(len(self.h), bool)
         self.wrong = self.excess > 0
+        self.failed = self.wrong.copy()  # before any closer look
 
     @property
     def size(self) -> Floats:

@@ -50,18 +50,17 @@ def _unfit(side: Side) -> Finding | None:
 
 
 def _step(side: Side) -> Finding | None:
-    """Say by what the numerical gradient was off, where that alone made the difference."""
-    if not side.looks:
+    """Say by what the numerical gradient was off, where that alone made a difference."""
+    gaps = np.where(side.failed & ~_unseen(side), np.abs(side.gradient - side.numerical), 0.0)
+    if not gaps.any():
         return None
-    gaps = np.abs(side.gradient - side.numerical)
-    i = max(side.looks, key=lambda i: float(gaps[i]))
+    i = int(np.argmax(gaps))
     noisy = gaps[i] <= side.noise[i]
     text = f"With h = {side.h[i]:.2g} the difference at {side.place(i)} is {gaps[i]:.1e}: "
     text += f"f has noise of {side.sigma:.1e}" if noisy else "that step is too large for f"
-    text += (
-        f". Extrapolated to h = 0 it is {abs(side.gradient[i] - side.limit[i]):.1e}, which passes."
-    )
-    return "rounding noise" if noisy else "truncation", text
+    after = abs(side.gradient[i] - side.limit[i])
+    kind = "rounding noise" if noisy else "truncation"
+    return kind, f"{text}. Extrapolated to h = 0 it is {after:.1e}, which passes."
 
 
 def _unseen(side: Side) -> Array:
@@ -77,9 +76,7 @@ def _hidden(side: Side) -> Finding | None:
     rest = f"So {len(unseen)} of {len(side.gradient)} entries could not be checked."
     if (blind := unseen[np.isinf(side.blur[unseen])]).size:
         i = int(blind[0])
-        text = (
-            f"f is too steep or too rough for differences: along {side.place(i)} no two steps agree, down "
-        )
+        text = f"f is too steep or too rough for differences: along {side.place(i)} no two steps agree, down "
         text += f"to the spacing of numbers near x, {abs(np.spacing(side.along(i).x)):.1e}. "
         return "not resolved", text + rest
     text = f"Rounding of f(x) = {problem.value:.3g} may change the numerical gradient by "
@@ -240,10 +237,11 @@ def _missing_term(side: Side) -> Finding | None:
 
 def _part(side: Side, shape: tuple[int, ...]) -> Finding | None:
     """Say it where only a few entries are wrong, or one row or column, and stand out."""
-    wrong = _wrong(side)
+    wrong, unseen = _wrong(side), np.count_nonzero(_unseen(side))
     rest = side.share[side.thin].max(initial=0.0)
-    if _unseen(side).any() or not wrong.any() or side.share[wrong].min() < SPREAD * rest:
+    if 2 * unseen > wrong.size or not wrong.any() or side.share[wrong].min() < SPREAD * rest:
         return None
+    more = f" Rounding hides {unseen} more." if unseen else ""
     places = np.argwhere(wrong.reshape(shape))
     few = 0 < len(places) <= FEW and 2 * len(places) <= wrong.size
     for axis, length in enumerate(shape):
@@ -251,12 +249,12 @@ def _part(side: Side, shape: tuple[int, ...]) -> Finding | None:
             continue
         if not few or len(places) == wrong.size // length:
             where = ", ".join(str(places[0, axis]) if k == axis else ":" for k in range(len(shape)))
-            return "one slice", f"Only entries in [{where}] differ."
+            return "one slice", f"Only entries in [{where}] differ.{more}"
     if not few:
         return None
     one = len(places) == 1
     kind, verb = ("single entry", "differs") if one else ("few entries", "differ")
-    return kind, f"Only {_named(places)} {verb}."
+    return kind, f"Only {_named(places)} {verb}.{more}"
 
 
 def _named(places: Array) -> str:
