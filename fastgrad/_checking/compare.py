@@ -44,9 +44,6 @@ THIN, SPREAD = 3e-4, 16
 """Differences as of a constant left out: below so much of the largest entry, and no further above
 their root mean square."""
 
-UNDEFINED = ArithmeticError, ValueError
-"""What f raises where it is not defined."""
-
 
 @dataclass(eq=False)
 class Problem:
@@ -119,12 +116,11 @@ class Along:
         parameters = problem.parameters
         self.problem, self.i, self.h = problem, parameters.starts[leaf] + i, h
         self.x, grid = parameters.leaves[leaf].flat[i], parameters.epsilons[leaf]
-        largest = min(float(np.finfo(self.x.dtype).max), float(np.finfo(float).max))
-        low, high = -largest, largest
+        high = min(float(np.finfo(self.x.dtype).max), float(np.finfo(float).max))
+        ends = [-high, high]
         if problem.bounds is not None:
-            low, high = (float(bound[self.i]) for bound in problem.bounds)
-        eps = max(problem.eps, grid)
-        self.line = Line(float(self.x), problem.value, eps, grid, low, high)
+            ends = [float(bound[self.i]) for bound in problem.bounds]
+        self.line = Line(float(self.x), problem.value, max(problem.eps, grid), grid, *ends)
 
     def __call__(self, move: float) -> tuple[float, float]:
         """Return how far the coordinate moves, rounded, and f there."""
@@ -133,7 +129,7 @@ class Along:
         point = self.x + self.x.dtype.type(self.line.move(move))
         try:
             return float(point - self.x), self.problem.at(self.i, point)
-        except UNDEFINED:
+        except (ArithmeticError, ValueError):  # f is not defined there
             return float(point - self.x), math.nan
 
     def derivative(self) -> Entry:
@@ -218,7 +214,7 @@ class Side:
     leaf: int
     gradient: Floats
     numerical: Floats
-    looks: dict[int, Entry] = field(default_factory=dict)  # at entries one by one
+    looked: set[int] = field(default_factory=set)  # entries that were looked at one by one
     kinks: dict[int, tuple[float, float]] = field(default_factory=dict)  # the slopes beside x
     random: bool = False  # whether f itself differs as much
     anew: bool = False  # whether all entries were taken with other steps
@@ -230,10 +226,10 @@ class Side:
         self.h = problem.parameters.parts(problem.steps)[self.leaf]
         self.default = max(RTOL, eps**0.5, own**0.5)
         self.rtol = self.default if problem.rtol is None else float(problem.rtol)
-        self.blur = 2 * eps * abs(problem.value) * problem.weight / np.maximum(self.h, eps**0.5)
         finite = np.abs(self.gradient[np.isfinite(self.gradient)])
         self.own = 4 * own * finite.max(initial=0.0)
-        self.blur += self.own
+        rounding = 2 * eps * abs(problem.value) * problem.weight
+        self.blur = self.own + rounding / np.maximum(self.h, eps**0.5)
         if problem.atol is not None:
             self.blur = np.full(len(self.h), float(problem.atol))
         self.limit = self.numerical.copy()
@@ -298,8 +294,10 @@ class Side:
         """Find the derivatives of some entries one by one."""
         for i in places.tolist():
             along = self.along(i)
-            self.looks[i] = found = along.derivative()
-            self.problem.found.append(found.h / along.h)
+            self.looked.add(i)
+            found = along.derivative()
+            if math.isfinite(found.h):
+                self.problem.found.append(found.h / along.h)
             size = max(abs(self.gradient[i]), abs(found.value))
             if 2 * found.error <= KNOWN * size or not along.kink(self.sigma):
                 self.take(np.array([i]), found.value, 2 * found.error)
@@ -313,10 +311,9 @@ class Side:
         size = np.maximum(np.abs(self.gradient[places]), np.abs(value))
         known = error <= KNOWN * size
         apart = 2 * np.abs(value - self.limit[places]) + self.noise[places]
+        blur = np.where(known, error, np.where(np.isnan(apart), np.inf, apart))
         self.limit[places] = np.where(known, value, self.limit[places])
-        self.blur[places] = self.own + np.where(
-            known, error, np.where(np.isnan(apart), np.inf, apart)
-        )
+        self.blur[places] = self.own + blur
         self.wrong[places] = self.excess[places] > 0
 
 
@@ -335,16 +332,14 @@ def judge(side: Side) -> None:
     side.blur[side.steep] = np.inf
     side.wrong = side.excess > 0
     places = side.worst
-    if not len(places):
-        return
     if not problem.anew:
         few = len(places) <= LOOKED
-        some = np.linspace(0, len(places) - 1, len(places) if few else LOOKED // 2).astype(int)
-        side.look(places[some])
+        side.look(places if few else places[:: -(-len(places) // (LOOKED // 2))])
         apart = np.abs(side.numerical - side.limit)
         if few or not np.any(4 * apart > side.blur + side.rtol * side.size):
             return
-    _take_anew(side, places)
+    if len(places):
+        _take_anew(side, places)
 
 
 def _take_anew(side: Side, places: Integers) -> None:
@@ -352,7 +347,8 @@ def _take_anew(side: Side, places: Integers) -> None:
     if side.problem.bounds is None:
         # As small as noise allows, since kinks may be near; of few sizes, that arrays share them.
         aim = max(side.rtol / 100, 1e-10) * side.size.max()
-        least = min(side.noise.max() / aim, float(np.median(side.problem.found)))
+        usual = float(np.median(side.problem.found or [1.0]))
+        least = min(max(side.noise.max() / aim, 1e-9), usual) if aim > 0 else usual
         ratio = 4.0 ** (round(math.log(least, 16)) or -1)
         side.anew = True
         better, error = _extrapolated(side, sorted((1.0, ratio, ratio**2), reverse=True))
@@ -417,7 +413,7 @@ def _stays(side: Side) -> bool | None:
 
 def find_kinks(side: Side) -> None:
     """Look for kinks of f where a gradient is still wrong, the worst entries first."""
-    if side.looks:
+    if side.looked:
         for i in side.worst[:KINKS].tolist():
             if kink := side.along(i).kink(side.sigma):
                 below, above, slack = kink

@@ -76,8 +76,9 @@ def _hidden(side: Side) -> Finding | None:
     rest = f"So {len(unseen)} of {len(side.gradient)} entries could not be checked."
     if (blind := unseen[np.isinf(side.blur[unseen])]).size:
         i = int(blind[0])
-        text = f"f is too steep or too rough for differences: along {side.place(i)} no two steps agree, down "
-        text += f"to the spacing of numbers near x, {abs(np.spacing(side.along(i).x)):.1e}. "
+        text = f"f is too steep or too rough for differences: along {side.place(i)} no two steps "
+        spacing = abs(float(np.spacing(side.along(i).x)))
+        text += f"agree, down to the spacing of numbers near x, {spacing:.1e}. "
         return "not resolved", text + rest
     text = f"Rounding of f(x) = {problem.value:.3g} may change the numerical gradient by "
     return "below rounding", f"{text}{side.blur[unseen].max():.1e}. {rest}"
@@ -102,7 +103,7 @@ def _mistake(side: Side, sides: list[Side]) -> Finding | None:
     text = f"{agreed:.1f} digits agree. "
     if agreed <= 2:
         return "wrong derivative", f"{text}No simple mistake explains the differences."
-    stay = " and stay with smaller steps" if side.looks else ""
+    stay = " and stay with smaller steps" if side.looked else ""
     return "small differences", f"{text}The differences are small{stay}."
 
 
@@ -133,7 +134,7 @@ def _undone(side: Side, gradient: Floats, rest: float = THIN) -> bool:
         apart: Array = ~(np.abs(gradient - _numerical(side)) <= allowed)
         return apart
 
-    strays = np.setdiff1d(np.flatnonzero(off()), list(side.looks))
+    strays = np.setdiff1d(np.flatnonzero(off()), list(side.looked))
     if 0 < len(strays) <= min(LOOKED, len(gradient) // 2) and side.problem.atol is None:
         passed = ~side.wrong
         side.look(strays)
