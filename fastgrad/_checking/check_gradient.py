@@ -80,11 +80,12 @@ def check_gradient(
 
     Notes
     -----
-    Costs ``2 n + 3`` evaluations of f. Where entries of an array differ, 30 more tell how noisy f
-    is, and up to 16 entries are looked at with some 10 to 30 each: where the difference moves with
-    the step, the limit for falling steps decides (Richardson's extrapolation). So a right gradient
-    passes also where h is too large or too small for f, and the report says so. If more entries
-    move with the step, the whole gradient is taken anew.
+    Costs ``2 n + 3`` evaluations of f. Where entries of an array differ, 20 to 40 more tell how
+    noisy f is, and for up to 16 entries ``h="auto"`` finds the derivative, with some 10 to 30 each.
+    If more entries differ, and the step matters, the whole gradient is taken twice more. So a right
+    gradient passes also where h is too large or too small for f, and the report says so. It says so
+    too where no differences can tell, because rounding of f hides entries or f is too steep: these
+    entries pass.
 
     Differences below 3e-4 of the largest entry that are spread over the whole gradient and stay
     with h pass, too, and are told: such is the 1e-7 in the loss of *Deep Learning from Scratch*,

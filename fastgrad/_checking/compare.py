@@ -398,7 +398,9 @@ def _spread(problem: Problem, sides: list[Side]) -> list[Array]:
     squares = small**2
     count = np.count_nonzero(small) - (small > 0)
     others = np.sqrt(np.maximum(squares.sum() - squares, 0) / np.maximum(count, 1))
-    return problem.parameters.parts(share < np.minimum(THIN, SPREAD * others))
+    seen = sum(np.count_nonzero(side.size > side.blur) for side in sides)
+    many = 4 * np.count_nonzero(small) >= seen
+    return problem.parameters.parts(many & (share < np.minimum(THIN, SPREAD * others)))
 
 
 def _stays(side: Side) -> bool | None:

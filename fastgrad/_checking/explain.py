@@ -130,7 +130,8 @@ def _undone(side: Side, gradient: Floats, rest: float = THIN) -> bool:
 
     def off() -> Array:
         size = np.maximum(np.abs(gradient), np.abs(_numerical(side)))
-        allowed = side.blur + 2 * side.default * size + rest * size.max()
+        allowed = side.blur + 2 * side.default * size
+        allowed += np.where(side.thin, THIN, rest) * size.max()
         apart: Array = ~(np.abs(gradient - _numerical(side)) <= allowed)
         return apart
 
