@@ -360,7 +360,8 @@ def _take_anew(side: Side, places: Integers) -> None:
 
 def _extrapolated(side: Side, factors: list[float]) -> tuple[Floats, Floats]:
     """Return the better one of two extrapolations for each entry, and what it may be off by."""
-    gradients = [side.problem.scaled(factor)[side.leaf] for factor in factors]
+    scaled, leaf = side.problem.scaled, side.leaf
+    gradients = [side.numerical if s == 1 else scaled(s)[leaf] for s in factors]
     shrink = (factors[0] / factors[1]) ** side.problem.stencil.order - 1
     found = []
     for k in (1, 2):
