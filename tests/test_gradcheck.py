@@ -186,6 +186,15 @@ def test_a_kink_beside_x_is_no_fault_and_hides_none(distance, side, stencil):
     assert report.arrays["x"].wrong.tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("distance", [3e-7, 3e-6, 3e-5])
+def test_kinks_beside_0_where_x_does_not_show_its_scale(distance):
+    x, kinks = np.zeros(3), distance * np.array([1, -2, 3])
+    right = (kinks > 0).astype(float)
+    assert check_gradient(lambda x: relu(x + kinks) + 0.1 * relu(x - 1e-4), x, right).passed
+    wrong = check_gradient(lambda x: relu(x + kinks) + 0.1 * relu(x - 1e-4), x, right + 0.01)
+    assert wrong.arrays["x"].wrong.all()
+
+
 def test_a_wrong_gradient_at_a_kink_is_not_excused():
     x = np.array([1.0, 0.0, -2.0])
     assert check_gradient(relu, x, np.array([1.0, 7.0, 0.0])).arrays["x"].kind == "single entry"

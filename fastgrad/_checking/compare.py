@@ -301,6 +301,22 @@ class Side:
             size = max(abs(self.gradient[i]), abs(found.value))
             if 2 * found.error <= KNOWN * size or not along.kink(self.sigma):
                 self.take(np.array([i]), found.value, 2 * found.error)
+            if self.wrong[i]:
+                self._look_closely(i, along)
+
+    def _look_closely(self, i: int, along: Along) -> None:
+        """Let an entry pass that two short steps agree with: kinks may lie further out."""
+        before, size = math.nan, self.size[i]
+        for step in self.h[i] / 4.0 ** np.arange(2, 7):
+            rounding = self.own + 2 * self.eps * abs(self.problem.value) / step
+            if along.line.room(0) < step or rounding > KNOWN * size:
+                return
+            slope = along.slope(-step, step)
+            apart = max(abs(slope - before), abs(slope - self.gradient[i]))
+            if apart <= rounding + self.rtol * abs(slope):
+                self.limit[i], self.blur[i], self.wrong[i] = slope, rounding, False
+                return
+            before = slope
 
     def take(self, places: Integers, value: Any, error: Any) -> None:
         """Judge entries by better derivatives, which may be off by `error`.
