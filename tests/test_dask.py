@@ -55,12 +55,12 @@ def from_cluster(f, x, **options):
     return gradient
 
 
-def test_a_book_closure_over_30_000_parameters(on_dask):
-    params = {"W": np.random.default_rng(0).standard_normal((30, 1000))}
+def test_a_book_closure_over_3_000_parameters(on_dask):
+    params = {"W": np.random.default_rng(0).standard_normal((3, 1000))}
 
     def loss(_):
         W = params["W"]
-        return float(W[0] @ W[1] + W[-1, -1] ** 2 + W[15, 500] ** 3)
+        return float(W[0] @ W[1] + W[-1, -1] ** 2 + W[1, 500] ** 3)
 
     before = params["W"].tobytes()
     gradient = from_cluster(loss, params["W"])
@@ -70,18 +70,13 @@ def test_a_book_closure_over_30_000_parameters(on_dask):
     assert params["W"].tobytes() == before
 
 
-def test_compiled_and_batched_functions(on_dask):
+@pytest.mark.slow  # each worker compiles it
+def test_compiled_functions(on_dask):
     numba = pytest.importorskip("numba")
     x = np.random.default_rng(1).standard_normal((20, 5))
     compiled = numba.njit(lambda x: (x**3).sum())
     expected = numerical_gradient(compiled, x, workers=1)
     assert from_cluster(compiled, x).tobytes() == expected.tobytes()
-
-    def cubes(points):
-        return (points**3).sum(axis=(1, 2))
-
-    expected = numerical_gradient(cubes, x, batched=True, workers=1)
-    assert from_cluster(cubes, x, batched=True).tobytes() == expected.tobytes()
 
 
 def test_a_copy_that_does_not_see_x_is_refused(on_dask, cluster):

@@ -19,7 +19,6 @@ import joblib
 import numba
 import numpy as np
 import pytest
-import threadpoolctl
 from joblib.externals.loky import get_reusable_executor
 from tolerances import TRUNCATION
 
@@ -27,7 +26,6 @@ from fastgrad import numerical_gradient
 from fastgrad._parallel import cost, pools
 from fastgrad._parallel.team import Team
 
-BACKENDS = ["processes", "threads", "threading", "multiprocessing"]
 TESTS = Path(__file__).parent
 
 
@@ -41,16 +39,6 @@ def in_workers(f, x, **options):
 
 def same(first, second):
     return first.tobytes() == second.tobytes()
-
-
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_bits_are_those_of_one_worker(backend):
-    x = np.random.default_rng(1).standard_normal((7, 11))
-    f = functions_of_x.slow_sum_of_squares
-    before = x.tobytes()
-    assert same(in_workers(f, x, backend=backend), numerical_gradient(f, x))
-    assert x.tobytes() == before
 
 
 @pytest.mark.usefixtures("always")
@@ -160,29 +148,13 @@ def test_there_are_as_many_processes_as_were_asked_for_last(tmp_path):
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("order", "CF")
-def test_a_book_closure_finds_its_own_copy_of_x(backend, order):
-    params = {"W": np.asarray(np.random.default_rng(2).standard_normal((5, 6)), order=order)}
-
-    def loss(_):
-        return float(np.sum(params["W"] ** 3))
-
-    serial = numerical_gradient(loss, params["W"])
-    assert same(in_workers(loss, params["W"], backend=backend), serial)
-    whole = numerical_gradient(loss, params)["W"]
-    assert same(in_workers(loss, params, backend=backend)["W"], whole)
-    assert same(whole, serial)
-
-
-@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("backend", ["processes", "threads"])
-def test_a_book_closure_over_30_000_parameters(backend):
-    params = {"W": np.random.default_rng(0).standard_normal((30, 1000))}
+def test_a_book_closure_over_3_000_parameters(backend):
+    params = {"W": np.random.default_rng(0).standard_normal((3, 1000))}
 
     def loss(_):
         W = params["W"]
-        return float(W[0] @ W[1] + W[-1, -1] ** 2 + W[15, 500] ** 3)
+        return float(W[0] @ W[1] + W[-1, -1] ** 2 + W[1, 500] ** 3)
 
     before = params["W"].tobytes()
     serial = numerical_gradient(loss, params["W"])
@@ -191,61 +163,26 @@ def test_a_book_closure_over_30_000_parameters(backend):
     assert params["W"].tobytes() == before
 
 
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("stencil", ["forward", "five-point"])
-@pytest.mark.parametrize("bounds", [None, (-0.1, 1.0)])
-def test_stencils_and_bounds_travel(stencil, bounds):
-    x = np.linspace(-0.1, 1.0, 9)
-    options = {"stencil": stencil, "bounds": bounds, "h": 0.05}
-    f = functions_of_x.rosenbrock
-    expected = numerical_gradient(f, x, **options)
-    for backend in ("processes", "threads"):
-        gradient, info = numerical_gradient(
-            f, x, **options, workers=2, backend=backend, full_output=True
-        )
-        assert info.workers == 2
-        assert same(gradient, expected)
+@numba.njit
+def cubes(x):
+    total = 0.0
+    for value in x:  # compiled faster than an expression of arrays
+        total += value**3
+    return total
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("backend", [None, *BACKENDS])
-def test_compiled_and_batched_functions(backend):
-    compiled = numba.njit(lambda x: (x**3).sum())
-    x = np.random.default_rng(3).standard_normal((30, 10))
+@pytest.mark.parametrize("backend", [None, "processes"])
+def test_compiled_functions_run_on_threads_unless_processes_are_asked_for(backend):
+    x = np.random.default_rng(3).standard_normal(300)
     options = {} if backend is None else {"backend": backend}
-    gradient, info = numerical_gradient(compiled, x, workers=2, full_output=True, **options)
-    assert info.backend == backend or (backend is None and info.backend == "threads")
-    assert same(gradient, numerical_gradient(compiled, x))
-    # The product of a batch rounds as the batch is long: the batches must not depend on workers.
-    A = np.random.default_rng(4).standard_normal((300, 20))
-
-    def products(points):
-        return np.tanh(points.reshape(len(points), -1) @ A).sum(axis=1)
-
-    expected = numerical_gradient(products, x, batched=True)
-    for workers in (2, 3):
-        gradient = numerical_gradient(products, x, batched=True, workers=workers, **options)
-        assert same(gradient, expected)
+    gradient, info = numerical_gradient(cubes, x, workers=2, full_output=True, **options)
+    assert info.backend == (backend or "threads")
+    assert same(gradient, numerical_gradient(cubes, x))
 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("backend", ["processes", "threads"])
-def test_blas_threads_are_the_callers(backend):
-    # OpenBLAS sums a long dot product in as many parts as it has threads.
-    v = np.random.default_rng(5).standard_normal(50_000)
-    x = np.random.default_rng(6).standard_normal(6)
-
-    def f(x):
-        v[:6] = x
-        return float(v @ v)
-
-    for threads in (1, 2):
-        with threadpoolctl.threadpool_limits(threads):
-            assert same(in_workers(f, x, backend=backend), numerical_gradient(f, x))
-
-
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_copy_that_does_not_see_x_is_refused(backend):
     x = functions_of_x.W
     with pytest.raises(RuntimeError, match="does not see its copy of x"):
@@ -314,17 +251,6 @@ def test_what_is_too_short_to_share_stays_here(backend, pace, nogil, pays, monke
     monkeypatch.setattr(cost, "cores", lambda: 2)
     team = Team(2, backend, backend)
     assert team.pays(team.saves(pace, 100, 1.0, nogil)) == pays
-
-
-def test_what_waits_is_spread_over_threads():
-    def f(x):
-        time.sleep(0.01)
-        return float(x.sum())
-
-    x = np.ones(30)
-    gradient, info = numerical_gradient(f, x, workers=8, backend="threads", full_output=True)
-    assert (info.backend, info.workers) == ("threads", 8)
-    assert same(gradient, numerical_gradient(lambda x: float(x.sum()), x))
 
 
 @pytest.mark.usefixtures("always")
@@ -474,7 +400,7 @@ def test_an_interrupt_comes_back_restored_and_leaves_nothing(options, times, mon
     for k in range(times):
         monkeypatch.setenv("FASTGRAD_TEST", mark := f"interrupt-{os.getpid()}-{k}")
         # While processes start, or while they work.
-        errors = interrupted("time.sleep(0.006)", rng.uniform(0.7, 2.5), options)
+        errors = interrupted("time.sleep(0.006)", rng.uniform(0.2, 1.2), options)
         assert left_over(mark) == []
         assert "Traceback" not in errors
 
@@ -664,31 +590,6 @@ def test_an_error_that_cannot_travel_says_what_it_was(make, caplog):
     in_workers(lambda x: float(x.sum()), np.ones(3), backend="processes")
 
 
-def test_an_error_of_the_script_is_the_scripts_own(tmp_path):
-    code = """
-    import os, time
-    import numpy as np
-    from fastgrad import numerical_gradient
-
-    here = os.getpid()
-
-    class Mine(Exception):
-        pass
-
-    def f(x):
-        time.sleep(0.02)
-        if os.getpid() != here:
-            raise Mine("word")
-        return float(x.sum())
-
-    try:
-        numerical_gradient(f, np.ones(9), workers=2)
-    except Mine as error:
-        print(error, "Mine: word" in str(error.__cause__))
-    """
-    assert run(tmp_path, code) == "word True\n"
-
-
 @pytest.mark.usefixtures("always")
 def test_programs_that_f_starts_hear_signals():
     def f(x):
@@ -707,31 +608,22 @@ def test_an_interrupt_is_heard_in_a_compiled_function():
     interrupted("import numba", 6, {}, f.replace("numba", "__import__('numba')"))
 
 
-def test_a_script_needs_no_main_guard(tmp_path):
-    code = """
-    import time
-    import numpy as np
-    import fastgrad
-    W = np.arange(8.0)
-    def f(_):
-        time.sleep(0.01)
-        return float(np.sum(W**2))
-    # One coordinate starts few processes: the others start in the second call.
-    fastgrad.numerical_gradient(lambda x: time.sleep(0.01) or float(x @ x), W[:1], workers=4)
-    gradient, info = fastgrad.numerical_gradient(f, W, workers=4, full_output=True)
-    print(info.backend, np.abs(gradient - 2 * W).max() < 1e-6)
-    """
-    assert run(tmp_path, code) == "processes True\n"
-
-
-def test_functions_of_a_module_beside_the_script_and_of_a_notebook(tmp_path):
+def test_what_a_script_and_a_notebook_define_travels(tmp_path):
+    # There is no main guard, and workers of both kinds are left idle at the end.
     (tmp_path / "beside.py").write_text(
         "import time\ndef f(x):\n    time.sleep(0.01)\n    return float(x @ x)\n"
     )
     code = r"""
-    import time
+    import os, time
     import numpy as np
     import beside, fastgrad
+
+    W, here = np.arange(8.0), os.getpid()
+
+    def f(_):
+        time.sleep(0.01)
+        return float(np.sum(W**2))
+
     cell = {"__name__": "__main__", "np": np, "time": time}
     exec(
         "class Net:\n"
@@ -741,24 +633,29 @@ def test_functions_of_a_module_beside_the_script_and_of_a_notebook(tmp_path):
         "def g(_): return net.loss()",
         cell,
     )
-    for f, x in ((beside.f, np.arange(4.0)), (cell["g"], cell["net"].W)):
-        gradient, info = fastgrad.numerical_gradient(f, x, workers=2, full_output=True)
+
+    # One coordinate starts few processes: the others start in the second call.
+    fastgrad.numerical_gradient(lambda x: time.sleep(0.01) or float(x @ x), W[:1], workers=4)
+    for g, x in ((f, W), (beside.f, np.arange(4.0)), (cell["g"], cell["net"].W)):
+        gradient, info = fastgrad.numerical_gradient(g, x, workers=4, full_output=True)
         print(info.backend, np.abs(gradient - 2 * x).max() < 1e-6)
+    fastgrad.numerical_gradient(f, W, workers=2, backend="threads")
+
+    class Mine(Exception):
+        pass
+
+    def fails(x):
+        time.sleep(0.02)
+        if os.getpid() != here:
+            raise Mine("word")
+        return float(x.sum())
+
+    try:
+        fastgrad.numerical_gradient(fails, np.ones(9), workers=4)
+    except Mine as error:
+        print(error, "Mine: word" in str(error.__cause__))
     """
-    assert run(tmp_path, code) == 2 * "processes True\n"
-
-
-def test_the_exit_waits_for_no_worker(tmp_path):
-    code = """
-    import threading, time
-    import numpy as np
-    from fastgrad import numerical_gradient
-
-    numerical_gradient(lambda x: time.sleep(0.02) or float(x @ x), np.ones(9), workers=2)
-    numerical_gradient(lambda x: float(x @ x), np.ones(9), workers=2, backend="threads")
-    print("end")
-    """
-    assert run(tmp_path, code) == "end\n"
+    assert run(tmp_path, code) == 3 * "processes True\n" + "word True\n"
 
 
 def test_each_thread_of_a_worker_and_each_library_gets_the_callers_number(tmp_path):
