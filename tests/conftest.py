@@ -1,5 +1,6 @@
 import runpy
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +31,9 @@ def call(monkeypatch, capsys):
             runpy.run_path(str(script))["main"](list(map(str, options)))
         except SystemExit as stopped:
             status = stopped.code
+            if isinstance(status, str):  # Python prints it, and returns 1.
+                print(status, file=sys.stderr)
+                status = 1
         finally:
             np.random.set_state(generator)
         return subprocess.CompletedProcess(options, status, *capsys.readouterr())

@@ -125,16 +125,16 @@ def test_of_a_damaged_one_the_one_before_it_is_offered_not_taken(tmp_path):
     assert "resume" not in str(caught.value)
 
 
-def test_every_cut_and_every_flipped_byte_is_noticed_or_harmless(tmp_path):
+def test_cuts_and_flipped_bytes_are_noticed_or_harmless(tmp_path):
     path = write(tmp_path, make())
     good, whole = path.read_bytes(), read(path)
     rng = np.random.default_rng(0)
-    for length in rng.choice(len(good), 200, replace=False):
+    for length in rng.choice(len(good), 100, replace=False):
         path.write_bytes(good[:length])
         with pytest.raises(ValueError, match="no checkpoint to go on with"):
             read(path)
-    refused = 0
-    for place in range(len(good)):
+    refused, places = 0, rng.choice(len(good), len(good) // 3, replace=False)
+    for place in places:
         path.write_bytes(good[:place] + bytes([good[place] ^ (1 << place % 8)]) + good[place + 1 :])
         try:
             found = read(path)
@@ -145,7 +145,7 @@ def test_every_cut_and_every_flipped_byte_is_noticed_or_harmless(tmp_path):
         assert same_bits(found.params, whole.params)
         assert same_bits(found.history, whole.history)
         assert found.generator == whole.generator
-    assert refused > len(good) / 2
+    assert refused > len(places) / 2
 
 
 def test_an_array_that_calls_itself_shorter_is_noticed(tmp_path):
@@ -227,7 +227,7 @@ def test_a_claim_fills_no_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB, of 781,250
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.data())
 def test_no_bytes_raise_anything_but_value_errors(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzzed.npz"

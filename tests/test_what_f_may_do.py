@@ -140,14 +140,6 @@ def test_f_may_write_into_the_arrays_of_a_structure():
     assert x["b"].tolist() == [3.0]
 
 
-def test_a_compiled_f_may_write_into_its_argument():
-    compiled = numba.njit(normalises)
-    x = np.array([0.3, 0.7, 2.5])
-    before = x.tobytes()
-    np.testing.assert_allclose(numerical_gradient(compiled, x), loop(normalises, x), atol=1e-11)
-    assert x.tobytes() == before
-
-
 def test_f_may_write_where_x_is_read_only():
     x = np.array([0.3, 0.7, 2.5])
     x.flags.writeable = False
