@@ -201,6 +201,9 @@ def test_args_are_passed_on(way):
         (None, "NoneType"),
         ("1", "str|<U1"),
         (True, "bool"),
+        (np.bool_(1), "bool"),
+        (object(), "object"),
+        ((v for v in "1"), "generator"),
     ],
 )
 def test_anything_but_a_number_is_refused(value, match):
@@ -322,18 +325,12 @@ def test_a_lost_step_names_the_coordinate():
         numerical_gradient(np.sum, np.array([0, 1e-3, 1], np.float32), 1e-8)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_x_must_be_finite(bad):
-    with pytest.raises(ValueError, match=r"x\[1\] must be finite"):
-        numerical_gradient(np.sum, np.array([1.0, bad]))
-
-
 @pytest.mark.parametrize("x", [{}, [], (), {"a": []}, {"a": {}}], ids=repr)
 def test_nothing_is_evaluated_where_there_is_nothing_to_move(x):
     assert numerical_gradient(functions_of_x.never, x, bounds=(0.0, 1.0)) is not None
 
 
-@pytest.mark.parametrize("h", [1e-50, 1e-8, 1e30, 1e300])
+@pytest.mark.parametrize("h", [1e-50, 1e300])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
 def test_numpy_s_errors_are_not_set_off_by_what_is_refused(dtype, h):
     with np.errstate(all="raise"), pytest.raises(ValueError, match=r"x\[1\] must be finite"):
@@ -382,21 +379,6 @@ def test_the_formula_is_kept_where_it_fits():
     assert free.tobytes() == inside.tobytes()
     assert bounded[1] == inside[1]
     assert bounded[0] != inside[0]
-
-
-@pytest.mark.parametrize(
-    ("bounds", "match"),
-    [
-        ((1.5, 2.0), r"x\[0\] must lie within its bounds, got 1.0"),
-        ((0.0, [1.0, 2.0, 3.0]), "shape of x"),
-        (0.0, "must be a pair"),
-        ((2.0, 0.0), r"bounds must be numbers with lower <= upper, got 2.0 and 0.0 for x\[0\]"),
-        ((math.nan, 2.0), r"bounds must be numbers with lower <= upper, got nan and 2.0"),
-    ],
-)
-def test_bad_bounds_are_refused(bounds, match):
-    with pytest.raises(ValueError, match=match):
-        numerical_gradient(np.sum, np.ones(2), bounds=bounds)
 
 
 def test_bounds_for_structures():
@@ -549,24 +531,6 @@ def test_numbers_beyond_the_range_of_float64_are_finite_in_their_own_precision()
 def test_f_of_x_itself_must_be_finite_where_it_is_used():
     with pytest.raises(FloatingPointError, match="f is inf at x"):
         numerical_gradient(lambda x: math.inf, np.ones(2), stencil="forward")
-
-
-@pytest.mark.parametrize(
-    ("x", "match"),
-    [
-        (np.arange(3), "x must be floating point, got int64: .* pass x.astype"),
-        (3, "x must be floating point, got int64"),
-        ([1, 2], "x must be floating point, got int64"),
-        (np.array([True]), "got bool"),
-        (np.array([1j]), "x must be real, got complex128"),
-        (np.array(["a"]), "x must hold real numbers, got dtype <U1"),
-        (None, "x must hold real numbers, got None"),
-        ({"a": np.ones(2), "b": [np.ones(1), np.arange(2)]}, r"x\['b'\]\[1\] must be floating"),
-    ],
-)
-def test_x_of_another_dtype_is_refused(x, match):
-    with pytest.raises(TypeError, match=match):
-        numerical_gradient(lambda x: 0.0, x)
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,7 @@ BAD = [
     (numerical_gradient, {"w": 3}, {}, r"x\['w'\] must be floating point.* float\(x\['w'\]\)"),
     (numerical_gradient, pd.Series([1, 2]), {}, r"x must be floating.* pass x.astype\(float\)"),
     (numerical_gradient, {1.0, 2.0}, {}, r"x must hold real numbers.* np.array\(list\(x\), float"),
+    (numerical_gradient, np.array([1j]), {}, "x must be real, got complex128"),
     (hessian, fractions.Fraction(1, 3), {}, r"x must hold real numbers, got Frac.* pass float\(x"),
     (jacobian, np.array([1.0, None]), {}, "x must hold real numbers, got dtype object; pass x.as"),
     (jacobian, np.ma.ones(2), {}, r"x must be a plain array, got MaskedArray; pass x.filled"),

@@ -1,5 +1,6 @@
 """The same bits for any number of workers and any backend, for every derivative."""
 
+import itertools
 import time
 
 import joblib
@@ -103,7 +104,12 @@ def serial():
     return {name: call(f, many, workers=1).tobytes() for name, call in DERIVATIVES.items()}
 
 
-@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [*itertools.product(["threads", "processes"], DERIVATIVES),
+     *itertools.product(["threading", "dask"], ["gradient", "auto", "hessian"])],
+    indirect=["options"],
+)  # fmt: skip
 def test_the_bits_are_those_of_one_worker(name, options, serial):
     before = X.tobytes()
     f, many = bits_of(0.006)
