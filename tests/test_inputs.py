@@ -7,6 +7,7 @@ import functions_of_x
 import numba
 import numpy as np
 import pytest
+from slow_functions import slow
 from tolerances import TRUNCATION
 
 from fastgrad import (
@@ -121,6 +122,18 @@ def test_a_fixed_coordinate_is_no_variable(h, workers):
     assert set(seen) <= {2.0}
     if h is not None:
         assert info.error[1] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2, "backend": "threads"}])
+@pytest.mark.parametrize("fixed", [[2], [0, 1, 2]], ids=str)
+def test_the_last_coordinates_of_a_slow_f_may_be_fixed(fixed, options):
+    lower, upper = np.zeros(3), np.full(3, 9.0)
+    lower[fixed] = upper[fixed] = X[fixed]
+    gradient = numerical_gradient(
+        slow(polynomial, 0.01), X, "auto", bounds=(lower, upper), **options
+    )
+    expected = np.where(lower == upper, 0.0, SLOPES)
+    np.testing.assert_allclose(gradient, expected, rtol=TRUNCATION)
 
 
 def test_by_fixed_coordinates_all_derivatives_are_zero():
