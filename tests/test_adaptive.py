@@ -243,7 +243,10 @@ def test_a_worker_that_does_not_see_x_is_found_out():
 
 @numba.njit
 def scaled_cubes(x, a):
-    return a * np.sum(x**3)
+    total = 0.0
+    for value in x.flat:
+        total += a * value**3
+    return total
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -129,6 +129,7 @@ def check(gradient, x, size, power=3):
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=allowed)
 
 
+@settings(max_examples=60)
 @given(x=structures)
 def test_every_structure_gives_a_gradient_of_the_same_structure(x):
     before = copy.deepcopy(x)
@@ -220,7 +221,7 @@ def test_a_compiled_f_of_many_forms():
 
     @numba.njit
     def one_element(x):
-        return x[:1] * 2
+        return x[:1]
 
     @numba.njit
     def of_two(arrays):
@@ -232,7 +233,7 @@ def test_a_compiled_f_of_many_forms():
         return x[0] + x[1]
 
     assert numerical_gradient(whole, np.ones(2)).tolist() == [0.0, 0.0]
-    np.testing.assert_allclose(numerical_gradient(one_element, np.ones(2)), [2.0, 0.0])
+    np.testing.assert_allclose(numerical_gradient(one_element, np.ones(2)), [1.0, 0.0])
     first, second = numerical_gradient(of_two, (np.ones((2, 2)), np.array([3.0])))
     np.testing.assert_allclose(first, [[0.0, 3.0], [0.0, 0.0]])
     np.testing.assert_allclose(second, 1.0)

@@ -20,6 +20,7 @@ ROSENBROCK = functions_of_x.rosenbrock
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3)
 
 
+@settings(max_examples=50)
 @given(shape=SHAPES, seed=st.integers(0, 2**16), order=st.sampled_from("CF"))
 def test_a_quadratic_form_is_its_own_hessian(shape, seed, order):
     rng = np.random.default_rng(seed)
@@ -433,6 +434,7 @@ def test_f_must_return_a_number():
 # Times a vector --------------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(shape=SHAPES, seed=st.integers(0, 2**16))
 def test_the_hessian_of_a_quadratic_form_times_a_vector(shape, seed):
     rng = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ def same_history(first, second):
 
 
 @pytest.mark.parametrize("name", [None, *GENERATORS])
-@pytest.mark.parametrize("steps", range(1, 10))
+@pytest.mark.parametrize("steps", [1, 4, 9])
 def test_it_ends_at_the_same_bits(data, tmp_path, name, steps):
     once, history = run(data, draws(name))
     after = np.random.random(3)

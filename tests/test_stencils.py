@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import rounding
 
@@ -54,6 +54,7 @@ def test_points_of_ones_own_get_one_more_where_they_are_too_few():
 
 
 @pytest.mark.parametrize("name", STENCILS)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_exact_on_polynomials_up_to_the_order(name, data):
     order = STENCILS[name].order
