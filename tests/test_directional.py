@@ -235,9 +235,7 @@ def test_a_direction_that_does_not_fit_is_refused_before_f_is_called(x, v, error
     ("options", "error", "match"),
     [
         ({"h": 0.0}, ValueError, "above 0"),
-        ({"h": "1"}, TypeError, "h must be a number"),
         ({"stencil": "complex"}, ValueError, "one of .*, six-point or a fastgrad.Stencil, got 'co"),
-        ({"bounds": 3}, ValueError, "bounds must be a pair"),
         ({"bounds": (0, [1, 0.5])}, ValueError, r"x\[1\] must lie within its bounds, got 1.0"),
         (
             {"bounds": ([-9, 1], [1, 9]), "v": [1, 1]},
@@ -246,7 +244,6 @@ def test_a_direction_that_does_not_fit_is_refused_before_f_is_called(x, v, error
         ),
         ({"bounds": (1, 1 + 1e-15), "h": 1e-17}, ValueError, "larger h or wider bounds"),
         ({"args": 1}, TypeError, "args must be a tuple"),
-        ({"nonfinite": "no"}, ValueError, "nonfinite must be"),
     ],
 )
 def test_bad_options_are_refused_before_f_is_called(options, error, match):

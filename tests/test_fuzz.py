@@ -59,9 +59,7 @@ def circle():
     [
         (circle(), {}, ValueError, "x must not be nested so deep"),
         (nested(5000), {}, ValueError, "x must not be nested so deep"),
-        ([[1.0], [1.0, 2.0]], {}, ValueError, "x must be an array of numbers"),
         ((b"\xcb", "a"), {}, ValueError, "x must be an array of numbers"),
-        (np.ma.masked_array([1.0], [True]), {}, TypeError, r"x must be a plain array.*x\.filled"),
         (np.ma.masked, {}, TypeError, "x must be a plain array"),
         (np.ones((2, 2)).view(np.matrix), {}, TypeError, "x must be a plain array, got matrix"),
         (np.ones(2), {"h": 10**400}, ValueError, "h must be a finite step"),
@@ -70,7 +68,6 @@ def circle():
         (np.full(2, 1e308), {"h": 1e308}, ValueError, r"x\[0\] = 1e\+308 leaves the range"),
         (np.ones(2, "f2"), {"h": 1e5}, ValueError, r"x\[0\] = 1.0 leaves the range of float16"),
         (np.full(2, 6e4, "f2"), {}, ValueError, r"x\[0\] = .* leaves the range of float16"),
-        (np.ones(2), {"bounds": ([[1.0], [1.0, 2.0]], 3)}, ValueError, "bounds must be an array"),
         (np.ones(2), {"workers": 10**400}, ValueError, "workers must not be 0 or above 10,000"),
         (np.ones(2), {"nonfinite": np.ones(2)}, ValueError, "nonfinite must be"),
     ],

@@ -406,16 +406,11 @@ def test_a_value_that_is_not_finite_names_the_coordinates():
         ({"x": [np.ones(2)]}, TypeError, "x must be one array .*, got a list"),
         ({"h": [1.0, 0.0]}, ValueError, r"x\[1\] = 1.0 has the step 0.0"),
         ({"h": [1.0] * 3}, ValueError, "shape of x"),
-        ({"h": -1.0}, ValueError, "above 0"),
         ({"h": 1e-20}, ValueError, r"x\[0\] = 1.0 does not move"),
-        ({"x": np.array([1.0, np.nan])}, ValueError, r"x\[1\] must be finite"),
-        ({"workers": 0}, ValueError, "workers must not be 0"),
-        ({"nonfinite": "no"}, ValueError, "nonfinite must be"),
         ({"args": 1}, TypeError, "args must be a tuple"),
         ({"stencil": "complex"}, ValueError, "one of .*, six-point or a fastgrad.Stencil, got 'co"),
         ({"bounds": (2.0, 3.0)}, ValueError, r"x\[0\] must lie within its bounds, got 1.0"),
         ({"bounds": (1, 1 + 1e-15)}, ValueError, r"x\[0\] = 1.0 does not move .* wider bounds"),
-        ({"bounds": 3.0}, ValueError, "bounds must be a pair"),
     ],
 )
 def test_bad_options_are_refused_before_f_is_called(options, error, match):

@@ -329,16 +329,12 @@ def test_anything_but_an_array_of_numbers_is_refused(value, match):
     ("options", "error", "match"),
     [
         ({"args": 3.0}, TypeError, "args must be a tuple"),
-        ({"nonfinite": "ignore"}, ValueError, "nonfinite must be"),
-        ({"workers": 0}, ValueError, "workers must not be 0"),
         ({"stencil": "centre"}, ValueError, "stencil must be one of"),
-        ({"h": 0.0}, ValueError, "h must be a finite step"),
         ({"h": [1e-4, 0.0]}, ValueError, r"x\[1\] = 1.0 has the step 0.0"),
         ({"bounds": (2.0, 3.0)}, ValueError, "within its bounds"),
         ({"x": {"a": np.ones(2)}, "batched": True}, TypeError, "one array with batched"),
         ({"x": [np.ones(2)], "sparsity": [[True]]}, TypeError, "one array with sparsity"),
         ({"batched": True, "sparsity": [[True] * 2]}, ValueError, "either batched=True or"),
-        ({"x": np.arange(3)}, TypeError, "x must be floating point, got int64"),
     ],
 )
 def test_bad_options_are_refused_before_f_is_called(options, error, match):
@@ -356,14 +352,11 @@ def test_bad_options_are_refused_before_f_is_called(options, error, match):
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("backend", ["processes", "threads"])
-@pytest.mark.parametrize("batched", [False, True])
-def test_the_bits_are_those_of_one_worker(rng, backend, batched):
+def test_batches_have_the_bits_of_one_worker(rng, backend):
     x = rng.standard_normal(200)
-    expected = jacobian(products, x, batched=batched, stencil="forward")
-    J, info = jacobian(
-        products, x, batched=batched, stencil="forward", workers=2, backend=backend,
-        full_output=True,
-    )  # fmt: skip
+    options = {"batched": True, "stencil": "forward"}
+    expected = jacobian(products, x, **options)
+    J, info = jacobian(products, x, workers=2, backend=backend, full_output=True, **options)
     assert (info.workers, info.backend) == (2, backend)
     assert same(J, expected)
 

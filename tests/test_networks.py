@@ -13,8 +13,6 @@ from deep_book import central_difference, dense_loss, largest_difference, same_b
 from fastgrad.functions import cross_entropy_error
 from fastgrad.networks import MultiLayerNet, Network, TwoLayerNet, multi_layer_net, network
 from fastgrad.networks import _curves as curves
-from fastgrad.networks import _kernels as kernels
-from fastgrad.networks._forward import activate
 
 METHODS = "incremental", "full", "naive"
 
@@ -457,28 +455,3 @@ def test_the_doctests_hold(module):
     result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed
-
-
-def test_the_nodes_give_back_polynomials():
-    for degree in curves.DEGREES:
-        u, to_last, to_powers = curves.nodes(degree)
-        wanted = np.random.default_rng(0).standard_normal(degree + 1)
-        values = np.polynomial.Polynomial(wanted)(u)
-        np.testing.assert_allclose(to_powers @ values, wanted, rtol=1e-9, atol=1e-9)
-        lasts = [to_last @ np.polynomial.Chebyshev.basis(k, [0, 1])(u) for k in range(degree + 1)]
-        np.testing.assert_allclose(lasts, np.eye(degree + 1)[-1], atol=1e-14)
-
-
-@pytest.mark.parametrize("move", [1e-9, 1e-3, 2.0**-6, 0.1, 1.0, 3.0, 800.0])
-def test_a_unit_moves_by_what_two_values_differ_by(move):
-    a = np.linspace(-40, 40, 33).astype(np.longdouble)
-    for gain in (1.0, 2.0):
-        s, slope, _ = activate(gain, a.astype(float))
-        for d in (move, -move):
-            moves = np.full((1, 33), d)
-            kernels.smooth_moves_kernel(gain, a.astype(float), s, slope, moves)
-            with np.errstate(over="ignore"):
-                above, at = (gain / (1 + np.exp(-gain * b)) for b in (a + np.longdouble(d), a))
-            near = gain * move <= kernels.LARGE  # Beyond, two values are subtracted.
-            tolerances = {"rtol": 1e-9, "atol": 1e-18 if near else 3e-16}
-            np.testing.assert_allclose(moves[0], (above - at).astype(float), **tolerances)

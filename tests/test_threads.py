@@ -10,15 +10,6 @@ import pytest
 from fastgrad._parallel import threads
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 50])
-@pytest.mark.parametrize("blocks", [0, 1, 7])
-def test_results_come_in_the_order_of_the_blocks(workers, blocks):
-    made = []
-    found = threads.run(lambda k: made.append(k) or k * k, range(blocks), workers)
-    assert found == [k * k for k in range(blocks)]
-    assert sorted(made) == list(range(blocks))
-
-
 def test_as_many_threads_as_workers():
     together = threading.Barrier(3, timeout=60)
     names = threads.run(lambda _: (together.wait(), threading.get_ident())[1], range(3), 3)
@@ -65,21 +56,6 @@ def test_a_worker_of_joblib_leaves_the_cores_to_its_siblings():
     with joblib.parallel_config(backend="threading", n_jobs=2):
         counts = joblib.Parallel()(joblib.delayed(threads.count)(None) for _ in range(2))
     assert counts == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("workers", "error", "words"),
-    [
-        (0, ValueError, "workers must not be 0"),
-        (10_001, ValueError, "above 10,000"),
-        (1.5, TypeError, "workers must be a whole number or None, got 1.5"),
-        (True, TypeError, "got True"),
-        ("2", TypeError, "got '2'"),
-    ],
-)
-def test_numbers_of_workers_that_are_refused(workers, error, words):
-    with pytest.raises(error, match=words):
-        threads.count(workers)
 
 
 def forked(queue):
