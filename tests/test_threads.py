@@ -10,6 +10,15 @@ import pytest
 from fastgrad._parallel import threads
 
 
+@pytest.mark.parametrize("workers", [1, 3, 50])
+@pytest.mark.parametrize("blocks", [0, 7])
+def test_results_come_in_the_order_of_the_blocks(workers, blocks):
+    made = []
+    found = threads.run(lambda k: made.append(k) or k * k, range(blocks), workers)
+    assert found == [k * k for k in range(blocks)]
+    assert sorted(made) == list(range(blocks))
+
+
 def test_as_many_threads_as_workers():
     together = threading.Barrier(3, timeout=60)
     names = threads.run(lambda _: (together.wait(), threading.get_ident())[1], range(3), 3)
