@@ -97,7 +97,7 @@ def test_an_exception_arrives(on_dask):
         from_cluster(f, np.arange(5.0))
 
 
-def test_workers_that_are_killed_again_and_again_are_an_error(on_dask):
+def test_workers_that_are_killed_again_and_again_are_an_error(on_dask, cluster):
     x, here = np.arange(12.0), os.getpid()
 
     def f(x):
