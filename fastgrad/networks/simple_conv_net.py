@@ -13,7 +13,7 @@ from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
 from fastgrad.networks._dense import backprop, inputs_and_scores
-from fastgrad.networks._forward import ForwardPass
+from fastgrad.networks._forward import ForwardPass, stacked
 from fastgrad.networks._model import Model, check_sizes
 from fastgrad.networks.network import by_name, dense_gradient
 
@@ -134,16 +134,16 @@ class SimpleConvNet(Model):
         patches = self._patches(x)
         a = self._convolution(patches)
         features = pool(a).reshape(len(x), -1)
-        dense = dense_gradient(self._layers(2), "relu", features, t, h, workers, 2)
+        dense = dense_gradient(self._layers(2), "relu", features, t, h, workers)
         with np.errstate(all="ignore"):
-            forward = ForwardPass(self._layers(2), "relu", features, t)
+            forward = ForwardPass(stacked(self._layers(2)), "relu", features, t)
 
         def of_filter(f: int) -> tuple[Floats, float]:
             with np.errstate(all="ignore"):
                 return filter_gradient(forward, patches, a[:, f], f, h)
 
         W, b = zip(*threads.run(of_filter, range(a.shape[1]), workers), strict=True)
-        return {"W1": np.array(W), "b1": np.array(b), **dense}
+        return {"W1": np.array(W), "b1": np.array(b), **by_name(dense, 2)}
 
 
 def filter_gradient(
@@ -156,7 +156,7 @@ def filter_gradient(
     """
     before = pool(a)
     mine = before[0].size
-    W = forward.layers[0][0][f * mine : (f + 1) * mine]
+    W = forward.layers[0][f * mine : (f + 1) * mine]
 
     def loss(d: Floats) -> float:
         moves = (pool(a + d) - before).reshape(len(a), mine)
