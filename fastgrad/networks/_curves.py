@@ -48,6 +48,11 @@ def layer_gradient(forward: ForwardPass, k: int, h: float, d: Floats) -> Floats:
     return grad
 
 
+def largest_of(array: Floats) -> float:
+    """Return the largest absolute value."""
+    return float(max(array.max(), -array.min()))
+
+
 def read(z: Floats, c: Floats, h: float) -> Floats:
     """Return ``sum_k h^(2k) (z^(2k+1)).T @ c[k]``."""
     # Of digits four fifths are zeros: a third of the time. But 0 * NaN is NaN.
@@ -70,7 +75,7 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
     There the c are 0. Of rising degrees the first is taken whose polynomials hold to the rounding
     of the differences.
     """
-    most = max(forward.z[k].max(), -forward.z[k].min())
+    most = largest_of(forward.z[k])
     reach = h * most
     V, direct = ways(forward, k, reach)
     for degree in DEGREES:
@@ -80,17 +85,18 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
         quotients(forward, k, V, reach * np.sqrt(u[1:]), q[1:])
         if direct.any():
             q[:, direct] = 0.0
-        largest = max(q.max(), -q.min())
         to_c = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
         c = np.dot(to_c, q.reshape(degree + 1, -1)).reshape(q.shape)
-        last = 2 * (reach / 2) ** (2 * degree) * np.abs(c[-1])  # of Chebyshev polynomials
-        if degree == 1:  # The next coefficient counts: smaller by as much again.
-            last *= max(last.max() / max(largest, EPS), reach**2)
-        bent = most * last > (1 / (8 * h) + 4 * most * largest) * EPS
-        if not bent.any():
-            break
-    else:
-        c[:, bent] = 0.0
+        # What the last Chebyshev polynomial adds, and of degree 1 the next one would: smaller by
+        # as much again.
+        largest, last = largest_of(q), 2 * (reach / 2) ** (2 * degree)
+        if degree == 1:
+            last *= max(last * largest_of(c[1]) / max(largest, EPS), reach**2)
+        allowed = (1 / (8 * h * most) + 4 * largest) * EPS / last
+        if not largest_of(c[-1]) > allowed:
+            return c, direct
+    bent = np.abs(c[-1]) > allowed
+    c[:, bent] = 0.0
     return c, direct | bent
 
 
@@ -136,13 +142,11 @@ def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Arr
 
 def quotients(forward: ForwardPass, k: int, V: Floats | None, shifts: Floats, out: Floats) -> None:
     """Write the central quotients of the curves of layer `k` at those shifts."""
-    a, most = forward.a[k], np.inf if V is None else shifts[-1] * np.ptp(V)
-    if V is not None and most <= SMALL:
+    a = forward.a[k]
+    if V is not None and shifts[-1] * np.ptp(V) <= SMALL:
         smooth = forward.gain and k < len(forward.s)
-        gain, s, slope = (forward.gain, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a)
-        terms = 4 if most <= 2.0**-11 else 7  # So many hold to rounding.
-        scores = forward.p, forward.r, forward.t
-        quotients_kernel(gain, a, s, slope, V, terms, *scores, shifts, out)
+        unit = (forward.gain, a, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a, a)
+        quotients_kernel(*unit, V, forward.p, forward.r, forward.t, shifts, out)
         return
     many = len(shifts)
     for n in range(len(a)):

@@ -36,81 +36,68 @@ def unit_move(gain, a, s, slope, d):
     return gain * ((1.0 if a + d >= 0 else small) / (1 + small) - s)
 
 
-@inner
-def unit_moves(gain, a, s, slope, d, out):
-    """Write what `unit_move` returns for each unit, vectorised where all moves are small."""
-    large = 0
-    for j in range(d.size):
-        large += abs(gain * d[j]) > SMALL
-    if gain == 0:
-        out[:] = d
-    elif large:
-        for j in range(d.size):
-            out[j] = unit_move(gain, a[j], s[j], slope[j], d[j])
-    else:
-        for j in range(d.size):
-            e = expm1_small(gain * d[j])
-            out[j] = gain * (slope[j] * e / (1 + s[j] * e))
-
-
 @jit
 def smooth_moves_kernel(gain, a, s, slope, moves):
     """Turn moves of the pre-activations (rows, units) of one sample into those of the outputs."""
     for row in range(moves.shape[0]):
-        unit_moves(gain, a, s, slope, moves[row], moves[row])
+        d = moves[row]
+        large = 0
+        for j in range(d.size):
+            large += abs(gain * d[j]) > SMALL
+        if large:
+            for j in range(d.size):
+                d[j] = unit_move(gain, a[j], s[j], slope[j], d[j])
+        else:
+            for j in range(d.size):
+                e = expm1_small(gain * d[j])
+                d[j] = gain * (slope[j] * e / (1 + s[j] * e))
 
 
 @inner
-def moments(p, label, V, term, M):
-    """Write ``M[k, j] = sum_c p[c] (V[c, j] - V[label, j])^(k+1) / (k+1)!``.
-
-    `term` is room for a number a unit.
-    """
-    M[:] = 0.0
-    for c in range(p.size):
-        term[:] = p[c]
-        for k in range(M.shape[0]):
-            share = 1 / (k + 1)
-            for j in range(term.size):
-                term[j] *= (V[c, j] - V[label, j]) * share
-                M[k, j] += term[j]
-
-
-@inner
-def rises_along(M, r, m, out):
-    """Write by how much one sample's loss rises where the output of unit j moves by m[j].
-
-    The mass of the softmax then grows by the share ``T = m M[0] + m^2 M[1] + ...``.
-    """
-    out[:] = 0.0
-    for k in range(M.shape[0] - 1, -1, -1):
+def outputs_moved(gain, a, s, slope, d, m):
+    """Write by how much the outputs of units move when all pre-activations move by d."""
+    e = math.expm1(gain * d)
+    if gain == 0:
+        m[:] = d
+    elif abs(gain * d) <= LARGE:
         for j in range(m.size):
-            out[j] = m[j] * (M[k, j] + out[j])
-    for j in range(m.size):
-        w = r * out[j] / (2 + (2 - r) * out[j])  # -log1p(-q) = 2 atanh(q / (2 - q))
-        out[j] = 2 * w * (1 + w * w * (1 / 3 + w * w * (1 / 5 + w * w / 7)))
+            m[j] = gain * (slope[j] * e / (1 + s[j] * e))
+    else:
+        for j in range(m.size):
+            m[j] = unit_move(gain, a[j], s[j], slope[j], d)
+
+
+@inner
+def rise(T, r):
+    """Return by how much a loss rises when the mass of the softmax grows by the share T."""
+    w = r * T / (2 + (2 - r) * T)  # -log1p(-x) = 2 atanh(x / (2 - x))
+    return 2 * w * (1 + w * w * (1 / 3 + w * w * (1 / 5 + w * w / 7)))
 
 
 @jit
-def quotients_kernel(gain, a, s, slope, V, terms, p, r, t, shifts, q):
+def quotients_kernel(gain, a, s, slope, V, p, r, t, shifts, q):
     """Write ``q[k, n, j] = (l(d) - l(-d)) / 2d``, d = shifts[k], of the loss of sample n.
 
     By d moves the pre-activation of unit j. When its output moves by m, score c moves by
     ``m V[n, c, j]``, by SMALL at most; V may have one n for all.
     """
-    units = a.shape[1]
-    d, m, out, M = np.empty(units), np.empty(units), np.empty(units), np.empty((terms, units))
+    m, T = np.empty((2, a.shape[1])), np.empty((2, a.shape[1]))
+    above, below, T_above, T_below = m[0], m[1], T[0], T[1]
     for n in range(a.shape[0]):
-        moments(p[n], t[n], V[n % V.shape[0]], out, M)
+        V_n, p_n, r_n = V[n % V.shape[0]], p[n], r[n]
+        V_t = V_n[t[n]]
         for k in range(shifts.size):
-            q[k, n] = 0.0
-            for side in (1.0, -1.0):
-                d[:] = side * shifts[k]
-                unit_moves(gain, a[n], s[n], slope[n], d, m)
-                rises_along(M, r[n], m, out)
-                share = 0.5 / (side * shifts[k])
-                for j in range(units):
-                    q[k, n, j] += share * out[j]
+            outputs_moved(gain, a[n], s[n], slope[n], shifts[k], above)
+            outputs_moved(gain, a[n], s[n], slope[n], -shifts[k], below)
+            T[:] = 0.0
+            for c in range(p_n.size):
+                p_c, V_c = p_n[c], V_n[c]
+                for j in range(above.size):
+                    V_cj = V_c[j] - V_t[j]
+                    T_above[j] += p_c * expm1_small(above[j] * V_cj)
+                    T_below[j] += p_c * expm1_small(below[j] * V_cj)
+            for j in range(above.size):
+                q[k, n, j] = (rise(T_above[j], r_n) - rise(T_below[j], r_n)) / (2 * shifts[k])
 
 
 @jit
