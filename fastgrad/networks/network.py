@@ -134,7 +134,9 @@ def dense_gradient(
     for found in others:  # in the order of the blocks
         for total, more in zip(sums, found, strict=True):
             total += more
-    return [(total[:-1], total[-1]) for total in (total / len(x) for total in sums)]
+    for total in sums:
+        total /= len(x)
+    return [(total[:-1], total[-1]) for total in sums]
 
 
 def by_name(layers: list[tuple[Floats, Floats]], first: int = 1) -> Gradients:
