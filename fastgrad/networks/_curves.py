@@ -23,14 +23,11 @@ from numpy.polynomial import chebyshev
 from fastgrad._parallel.threads import partition
 from fastgrad._typing import Array, Floats
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._kernels import SMALL, quotients_kernel, read_kernel
+from fastgrad.networks._kernels import SMALL, quotients_kernel
 
 EPS = 2.0**-52
 
 DEGREES = 1, 2, 4, 6  # Of the polynomials in d^2. Beyond, powers of d would lose digits.
-
-WIDEST, DENSEST = 128, 0.3
-"""Up to so many units, and such a share of inputs that are not 0, a plain loop beats BLAS."""
 
 ROWS = 512  # Moved samples at a time: they stay in the second-level cache.
 
@@ -55,12 +52,6 @@ def largest_of(array: Floats) -> float:
 
 def read(z: Floats, c: Floats, h: float) -> Floats:
     """Return ``sum_k h^(2k) (z^(2k+1)).T @ c[k]``."""
-    # Of digits four fifths are zeros: a third of the time. But 0 * NaN is NaN.
-    few = c.shape[2] <= WIDEST and np.count_nonzero(z[:25]) <= DENSEST * z[:25].size
-    if few and len(c) == 2 and np.isfinite(c.sum()):
-        grad = np.empty((z.shape[1], c.shape[2]))
-        read_kernel(z, c[0], c[1], h, grad)
-        return grad
     powers = np.empty((len(c), *z.shape))  # One product of all sums over k as well.
     powers[0] = z
     for k in range(1, len(c)):
@@ -87,17 +78,25 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
             q[:, direct] = 0.0
         to_c = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
         c = np.dot(to_c, q.reshape(degree + 1, -1)).reshape(q.shape)
-        # What the last Chebyshev polynomial adds, and of degree 1 the next one would: smaller by
-        # as much again.
-        largest, last = largest_of(q), 2 * (reach / 2) ** (2 * degree)
-        if degree == 1:
-            last *= max(last * largest_of(c[1]) / max(largest, EPS), reach**2)
-        allowed = (1 / (8 * h * most) + 4 * largest) * EPS / last
-        if not largest_of(c[-1]) > allowed:
+        limit = allowed(degree, h, most, largest_of(q), largest_of(c[-1]))
+        if not largest_of(c[-1]) > limit:
             return c, direct
-    bent = np.abs(c[-1]) > allowed
+    bent = np.abs(c[-1]) > limit
     c[:, bent] = 0.0
     return c, direct | bent
+
+
+def allowed(degree: int, h: float, most: float, largest: float, last: float) -> float:
+    """Return how large the c of the highest power may be, so that polynomials hold to rounding.
+
+    The next one counts where the degree is 1: it is smaller than the `last` by as much as that is
+    than the `largest` quotient.
+    """
+    reach = h * most
+    adds = 2 * (reach / 2) ** (2 * degree)  # To the last Chebyshev polynomial.
+    if degree == 1:
+        adds *= max(adds * last / max(largest, EPS), reach**2)
+    return (1 / (8 * reach) + 4 * largest) * EPS / adds
 
 
 @functools.cache
@@ -126,7 +125,9 @@ def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Arr
     if k == last:
         return np.eye(a.shape[1])[np.newaxis], direct
     if forward.gain:
-        return np.ascontiguousarray(layers[-1][:-1].T)[np.newaxis] if k == last - 1 else None, direct
+        return np.ascontiguousarray(layers[-1][:-1].T)[
+            np.newaxis
+        ] if k == last - 1 else None, direct
     direct |= np.abs(a) <= reach
     V = np.zeros((len(a), forward.p.shape[1], a.shape[1]))
     for n in range(len(a)):

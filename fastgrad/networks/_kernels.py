@@ -36,6 +36,17 @@ def unit_move(gain, a, s, slope, d):
     return gain * ((1.0 if a + d >= 0 else small) / (1 + small) - s)
 
 
+@inner
+def activate(gain, a, s, slope, z):
+    """Write ``sigmoid(gain * a)`` and its derivative, and the outputs ``act(a)`` of units."""
+    for j in range(a.size):
+        small = math.exp(-abs(gain * a[j]))
+        large = 1 / (1 + small)
+        s[j] = large if a[j] >= 0 else small * large
+        slope[j] = small * large * large
+        z[j] = gain * s[j] - (gain - 1)  # Right where s rounds to 1.
+
+
 @jit
 def smooth_moves_kernel(gain, a, s, slope, moves):
     """Turn moves of the pre-activations (rows, units) of one sample into those of the outputs."""
@@ -74,45 +85,32 @@ def rise(T, r):
     return 2 * w * (1 + w * w * (1 / 3 + w * w * (1 / 5 + w * w / 7)))
 
 
+@inner
+def quotients(gain, a, s, slope, V, label, p, r, d, room, q):
+    """Write ``(l(d) - l(-d)) / 2d`` of one sample, for each unit whose pre-activation moves by d.
+
+    When the output of unit j moves by m, score c moves by ``m V[c, j]``, by SMALL at most.
+    """
+    above, below, T_above, T_below = room[0], room[1], room[2], room[3]
+    outputs_moved(gain, a, s, slope, d, above)
+    outputs_moved(gain, a, s, slope, -d, below)
+    T_above[:] = T_below[:] = 0.0
+    V_t = V[label]
+    for c in range(p.size):
+        p_c, V_c = p[c], V[c]
+        for j in range(q.size):
+            T_above[j] += p_c * expm1_small(above[j] * (V_c[j] - V_t[j]))
+            T_below[j] += p_c * expm1_small(below[j] * (V_c[j] - V_t[j]))
+    for j in range(q.size):
+        q[j] = (rise(T_above[j], r) - rise(T_below[j], r)) / (2 * d)
+
+
 @jit
 def quotients_kernel(gain, a, s, slope, V, p, r, t, shifts, q):
-    """Write ``q[k, n, j] = (l(d) - l(-d)) / 2d``, d = shifts[k], of the loss of sample n.
-
-    By d moves the pre-activation of unit j. When its output moves by m, score c moves by
-    ``m V[n, c, j]``, by SMALL at most; V may have one n for all.
-    """
-    m, T = np.empty((2, a.shape[1])), np.empty((2, a.shape[1]))
-    above, below, T_above, T_below = m[0], m[1], T[0], T[1]
+    """Write ``q[k, n]``, the quotients of sample n at shifts[k]; V may have one n for all."""
+    room = np.empty((4, a.shape[1]))
     for n in range(a.shape[0]):
-        V_n, p_n, r_n = V[n % V.shape[0]], p[n], r[n]
-        V_t = V_n[t[n]]
+        V_n = V[n % V.shape[0]]
         for k in range(shifts.size):
-            outputs_moved(gain, a[n], s[n], slope[n], shifts[k], above)
-            outputs_moved(gain, a[n], s[n], slope[n], -shifts[k], below)
-            T[:] = 0.0
-            for c in range(p_n.size):
-                p_c, V_c = p_n[c], V_n[c]
-                for j in range(above.size):
-                    V_cj = V_c[j] - V_t[j]
-                    T_above[j] += p_c * expm1_small(above[j] * V_cj)
-                    T_below[j] += p_c * expm1_small(below[j] * V_cj)
-            for j in range(above.size):
-                q[k, n, j] = (rise(T_above[j], r_n) - rise(T_below[j], r_n)) / (2 * shifts[k])
-
-
-@jit
-def read_kernel(z, c_0, c_1, h, out):
-    """Write ``z.T @ c_0 + h^2 (z^3).T @ c_1``, without the products of zeros."""
-    at = np.empty(z.shape[1] + 1, np.int64)
-    out[:] = 0.0
-    for n in range(z.shape[0]):
-        count = 0
-        for i in range(z.shape[1]):  # A branch for each input would take twice as long.
-            at[count] = i
-            count += z[n, i] != 0
-        c0, c1 = c_0[n], c_1[n]
-        for i in at[:count]:
-            row, z1 = out[i], z[n, i]
-            z3 = h * h * z1**3
-            for j in range(row.size):
-                row[j] += z1 * c0[j] + z3 * c1[j]
+            d = shifts[k]
+            quotients(gain, a[n], s[n], slope[n], V_n, t[n], p[n], r[n], d, room, q[k, n])
