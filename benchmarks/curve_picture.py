@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from fastgrad import load_mnist
 from fastgrad.networks import MultiLayerNet
 from fastgrad.networks._curves import differences, nodes
-from fastgrad.networks._forward import ForwardPass, stacked
+from fastgrad.networks._forward import ForwardPass
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
 
@@ -26,7 +26,7 @@ def curve(unit=3, h=2.0):
     (x, t), _ = load_mnist()
     net = MultiLayerNet(784, [50, 50], 10, "sigmoid", "xavier", rng=np.random.default_rng(0))
     layers = [(net.params[f"W{k}"], net.params[f"b{k}"]) for k in (1, 2, 3)]
-    forward = ForwardPass(stacked(layers), "sigmoid", x[:1], t[:1].astype(np.int64))
+    forward = ForwardPass(layers, "sigmoid", x[:1], t[:1].astype(np.int64))
 
     def quotients(d):
         return differences(forward, 0, 0, unit, d) / (2 * d)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from fastgrad._parallel.threads import partition
 from fastgrad._typing import Array, Floats
@@ -78,25 +77,17 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
             q[:, direct] = 0.0
         to_c = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
         c = np.dot(to_c, q.reshape(degree + 1, -1)).reshape(q.shape)
-        limit = allowed(degree, h, most, largest_of(q), largest_of(c[-1]))
-        if not largest_of(c[-1]) > limit:
-            return c, direct
-    bent = np.abs(c[-1]) > limit
-    c[:, bent] = 0.0
+        # What the last Chebyshev polynomial adds; of degree 1 what the next one would, which is
+        # smaller by as much again.
+        largest, last = largest_of(q), 2 * (reach / 2) ** (2 * degree) * np.abs(c[-1])
+        if degree == 1:
+            last *= max(last.max() / max(largest, EPS), reach**2)
+        bent = last > (1 / (8 * reach) + 4 * largest) * EPS
+        if not bent.any():
+            break
+    else:
+        c[:, bent] = 0.0
     return c, direct | bent
-
-
-def allowed(degree: int, h: float, most: float, largest: float, last: float) -> float:
-    """Return how large the c of the highest power may be, so that polynomials hold to rounding.
-
-    The next one counts where the degree is 1: it is smaller than the `last` by as much as that is
-    than the `largest` quotient.
-    """
-    reach = h * most
-    adds = 2 * (reach / 2) ** (2 * degree)  # To the last Chebyshev polynomial.
-    if degree == 1:
-        adds *= max(adds * last / max(largest, EPS), reach**2)
-    return (1 / (8 * reach) + 4 * largest) * EPS / adds
 
 
 @functools.cache
@@ -106,12 +97,7 @@ def nodes(degree: int) -> tuple[Array, Array]:
     And what makes the coefficients of powers of u of the values there.
     """
     u = (1 - np.cos(np.pi * np.arange(degree + 1) / degree)) / 2
-    to_chebyshev = np.linalg.inv(chebyshev.chebvander(2 * u - 1, degree))
-    powers = np.zeros((degree + 1, degree + 1))
-    for k in range(degree + 1):
-        power = chebyshev.Chebyshev.basis(k, [0, 1]).convert(kind=np.polynomial.Polynomial).coef
-        powers[: k + 1, k] = np.round(power)  # They are whole numbers.
-    return u, powers @ to_chebyshev
+    return u, np.linalg.inv(np.vander(u, increasing=True))
 
 
 def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Array]:

@@ -27,13 +27,14 @@ class ForwardPass:
         Probabilities, and of the labels' ``p / (p + 1e-7)``.
     """
 
-    def __init__(self, layers: list[Floats], activation: str, x: Array, t: Integers) -> None:
-        self.layers, self.gain, self.t = layers, ACTIVATIONS[activation].gain, t
+    def __init__(self, layers: Layers, activation: str, x: Array, t: Integers) -> None:
+        self.layers = [np.vstack([W, b], dtype=float) for W, b in layers]
+        self.gain, self.t = ACTIVATIONS[activation].gain, t
         self.z: list[Floats] = []
         self.a: list[Floats] = []
         self.s: list[Floats] = []
         self.slope: list[Floats] = []
-        for W in layers:
+        for W in self.layers:
             self.z.append(np.ones((len(x), len(W))))
             self.z[-1][:, :-1] = x
             self.a.append(self.z[-1] @ W)
@@ -95,11 +96,6 @@ class ForwardPass:
         else:
             moves = np.where(a > 0, np.maximum(moves, -a), np.maximum(a + moves, 0))
         return moves
-
-
-def stacked(layers: Layers) -> list[Floats]:
-    """Return the weights of each layer, its biases below them."""
-    return [np.vstack([W, b], dtype=float) for W, b in layers]
 
 
 def activate(gain: float, a: Floats) -> tuple[Floats, Floats, Floats]:

@@ -115,7 +115,8 @@ class Model:
         method : {"incremental", "full", "naive"}
             "incremental" reads the gradient from one curve a unit, see `fastgrad.networks`;
             "full" is `fastgrad.numerical_gradient` of the loss, two forward passes a parameter;
-            "naive" is the book's loop, `fastgrad.reference.numerical_gradient`, on one core whatever `workers` says.
+            "naive" is the book's loop, `fastgrad.reference.numerical_gradient`, on one core
+            whatever `workers` says.
 
         Returns
         -------

@@ -11,56 +11,53 @@ import numpy as np
 from fastgrad._jit import inner, jit
 from fastgrad._typing import Array, Floats, Integers
 from fastgrad.functions import TINY
-from fastgrad.networks._curves import allowed, largest_of
-from fastgrad.networks._kernels import SMALL, activate, quotients
+from fastgrad.networks._curves import largest_of
+from fastgrad.networks._dense import Layers
+from fastgrad.networks._kernels import activate, quotients
+
+STRAIGHT = 2.0**-10
+"""Up to such moves of scores and units, what powers beyond c_1 add is lost in rounding."""
 
 DENSEST = 0.3
 """Up to such a share of inputs that are not 0, the loop beats BLAS."""
 
 
-def largest_input(weights: list[Floats], gain: float, x: Array, h: float) -> float:
-    """Return the largest input of a layer whose gradient the loop takes, 0 if it does not pay."""
+def largest_input(layers: Layers, gain: float, x: Array, h: float) -> float:
+    """Return the largest input of a layer whose gradient the loop takes, 0 if it does not."""
     most = max(1.0, largest_of(x))
     sparse = np.count_nonzero(x[:25]) <= DENSEST * x[:25].size
-    if len(weights) != 2 or not gain or not sparse or not np.isfinite(weights[0].sum()):
+    if len(layers) != 2 or not gain or not sparse or not np.isfinite(layers[0][0].sum()):
         return 0.0  # 0 * NaN is NaN.
-    return most if h * most * max(1.0, np.ptp(weights[1])) <= SMALL else 0.0
+    return most if h * most * max(gain, np.ptp(layers[1][0])) <= STRAIGHT else 0.0
 
 
 def two_layer_gradient(
-    weights: list[Floats], gain: float, x: Array, t: Integers, h: float, most: float
-) -> list[Floats] | None:
-    """Return the central differences for W and b of both layers, summed over the samples.
-
-    None if curves bend too much.
-    """
-    grads = [np.zeros_like(W) for W in weights]
-    x = np.ascontiguousarray(x, float)
-    found = two_layers_kernel(gain, x, t, *weights, h, most, *grads)
-    layers = zip((most, 1.0), found, strict=True)
-    bent = any(last > allowed(1, h, reach, largest, last) for reach, (largest, last) in layers)
-    return None if bent else grads
+    layers: Layers, gain: float, x: Array, t: Integers, h: float, most: float
+) -> list[Floats]:
+    """Return the central differences for W and b of both layers, summed over the samples."""
+    (W1, b1), (W2, b2) = layers
+    grads = [np.zeros((len(W) + 1, len(b))) for W, b in layers]
+    x = np.ascontiguousarray(x, None if x.dtype in (np.float32, np.float64) else float)
+    two_layers_kernel(gain, x, t, W1, b1, W2, b2, h, most, *grads)
+    return grads
 
 
 @jit
-def two_layers_kernel(gain, x, t, W1, W2, h, most, grad1, grad2):
-    """Add the central differences of all samples; return the largest quotient and ``c_1``, a layer.
-
-    Zero inputs are left out.
-    """
-    (inputs, units), classes = W1.shape, W2.shape[1]
-    V, same, largest = np.ascontiguousarray(W2[:units].T), np.eye(classes), np.zeros((2, 2))
-    at, room, room_p = np.empty(inputs, np.int64), np.empty((5, units)), np.empty((5, classes))
+def two_layers_kernel(gain, x, t, W1, b1, W2, b2, h, most, grad1, grad2):
+    """Add the central differences of all samples to both; zero inputs are left out."""
+    (inputs, units), classes = W1.shape, b2.size
+    V, same = np.ascontiguousarray(W2.T), np.eye(classes)
+    at, room, room_p = np.empty(inputs + 1, np.int64), np.empty((5, units)), np.empty((5, classes))
     a, s, slope, z = np.empty(units), np.empty(units), np.empty(units), np.empty(units)
     c_0, c_1, d_0, d_1 = np.empty(units), np.empty(units), np.empty(classes), np.empty(classes)
     for n in range(x.shape[0]):
         count = find(x[n], at)
-        a[:] = W1[inputs - 1]
+        a[:] = b1
         for i in at[:count]:
             for j in range(units):
                 a[j] += x[n, i] * W1[i, j]
         activate(gain, a, s, slope, z)
-        p = probabilities(z, W2)
+        p = probabilities(z, W2, b2)
         r = p[t[n]] / (p[t[n]] + TINY)
         d_0[:] = r * p
         d_0[t[n]] -= r
@@ -69,16 +66,15 @@ def two_layers_kernel(gain, x, t, W1, W2, h, most, grad1, grad2):
             for j in range(units):
                 c_0[j] += gain * gain * slope[j] * (d_0[k] * V[k, j])
         quotients(gain, a, s, slope, V, t[n], p, r, h * most, room, c_1)
-        fit(h * most, c_0, c_1, largest[0])
+        c_1[:] = (c_1 - c_0) / (h * most) ** 2
         quotients(0.0, p, p, p, same, t[n], p, r, h, room_p, d_1)
-        fit(h, d_0, d_1, largest[1])
-        read(1.0, c_0, c_1, h, grad1[inputs - 1])
+        d_1[:] = (d_1 - d_0) / h**2
+        read(1.0, c_0, c_1, h, grad1[inputs])
         for i in at[:count]:
             read(x[n, i], c_0, c_1, h, grad1[i])
         read(1.0, d_0, d_1, h, grad2[units])
         for j in range(units):
             read(z[j], d_0, d_1, h, grad2[j])
-    return largest
 
 
 @inner
@@ -92,23 +88,14 @@ def find(x, at):
 
 
 @inner
-def probabilities(z, W):
+def probabilities(z, W, b):
     """Return those of the classes, of outputs z of units."""
-    p = W[z.size].copy()
+    p = b.copy()
     for j in range(z.size):
         for c in range(p.size):
             p[c] += z[j] * W[j, c]
     p[:] = np.exp(p - p.max())
     return p / p.sum()
-
-
-@inner
-def fit(reach, c_0, c_1, largest):
-    """Make c_1 of the quotients at `reach`, c_0 are those at 0; keep the largest."""
-    for j in range(c_0.size):
-        largest[0] = max(largest[0], abs(c_0[j]), abs(c_1[j]))
-        c_1[j] = (c_1[j] - c_0[j]) / (reach * reach)
-        largest[1] = max(largest[1], abs(c_1[j]))
 
 
 @inner

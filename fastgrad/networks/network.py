@@ -15,7 +15,7 @@ from fastgrad.functions import softmax
 from fastgrad.networks._accuracy import likeliest
 from fastgrad.networks._curves import layer_gradient
 from fastgrad.networks._dense import ACTIVATIONS, Layers, backprop, inputs_and_scores
-from fastgrad.networks._forward import ForwardPass, stacked
+from fastgrad.networks._forward import ForwardPass
 from fastgrad.networks._model import Model, check_sizes
 from fastgrad.networks._two_layers import largest_input, two_layer_gradient
 
@@ -119,15 +119,16 @@ def dense_gradient(
     The samples are cut into blocks that depend on the network and the batch alone, and so do the
     bits.
     """
-    weights, gain = stacked(layers), ACTIVATIONS[activation].gain
-    most = largest_input(weights, gain, x, h)
+    layers = [(np.ascontiguousarray(W, float), np.ascontiguousarray(b, float)) for W, b in layers]
+    gain = ACTIVATIONS[activation].gain
+    most = largest_input(layers, gain, x, h)
 
     def of_block(block: range) -> list[Floats]:
         part = slice(block.start, block.stop)
         with np.errstate(all="ignore"):  # Units saturate, and probabilities underflow.
-            if most and (grads := two_layer_gradient(weights, gain, x[part], t[part], h, most)):
-                return grads
-            forward = ForwardPass(weights, activation, x[part], t[part])
+            if most:
+                return two_layer_gradient(layers, gain, x[part], t[part], h, most)
+            forward = ForwardPass(layers, activation, x[part], t[part])
             return [layer_gradient(forward, k, h, d) for k, d in enumerate(forward.derivatives())]
 
     # The curves of deeper layers are worth a thread each 10 samples, those of a small layer 100.

@@ -13,7 +13,7 @@ from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
 from fastgrad.networks._dense import backprop, inputs_and_scores
-from fastgrad.networks._forward import ForwardPass, stacked
+from fastgrad.networks._forward import ForwardPass
 from fastgrad.networks._model import Model, check_sizes
 from fastgrad.networks.network import by_name, dense_gradient
 
@@ -136,7 +136,7 @@ class SimpleConvNet(Model):
         features = pool(a).reshape(len(x), -1)
         dense = dense_gradient(self._layers(2), "relu", features, t, h, workers)
         with np.errstate(all="ignore"):
-            forward = ForwardPass(stacked(self._layers(2)), "relu", features, t)
+            forward = ForwardPass(self._layers(2), "relu", features, t)
 
         def of_filter(f: int) -> tuple[Floats, float]:
             with np.errstate(all="ignore"):
