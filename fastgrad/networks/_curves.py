@@ -22,7 +22,7 @@ import numpy as np
 from fastgrad._parallel.threads import partition
 from fastgrad._typing import Array, Floats
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._kernels import SMALL, quotients_kernel
+from fastgrad.networks._kernels import LARGE, SMALL, quotients_kernel
 
 EPS = 2.0**-52
 
@@ -130,9 +130,9 @@ def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Arr
 def quotients(forward: ForwardPass, k: int, V: Floats | None, shifts: Floats, out: Floats) -> None:
     """Write the central quotients of the curves of layer `k` at those shifts."""
     a = forward.a[k]
-    if V is not None and shifts[-1] * np.ptp(V) <= SMALL:
+    if V is not None and shifts[-1] <= LARGE / 2 and shifts[-1] * np.ptp(V) <= SMALL:
         smooth = forward.gain and k < len(forward.s)
-        unit = (forward.gain, a, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a, a)
+        unit = (forward.gain, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a)
         quotients_kernel(*unit, V, forward.p, forward.r, forward.t, shifts, out)
         return
     many = len(shifts)

@@ -65,17 +65,11 @@ def smooth_moves_kernel(gain, a, s, slope, moves):
 
 
 @inner
-def outputs_moved(gain, a, s, slope, d, m):
-    """Write by how much the outputs of units move when all pre-activations move by d."""
+def outputs_moved(gain, s, slope, d, m):
+    """Write by how much outputs move when all pre-activations move by d, ``|gain d| <= LARGE``."""
     e = math.expm1(gain * d)
-    if gain == 0:
-        m[:] = d
-    elif abs(gain * d) <= LARGE:
-        for j in range(m.size):
-            m[j] = gain * (slope[j] * e / (1 + s[j] * e))
-    else:
-        for j in range(m.size):
-            m[j] = unit_move(gain, a[j], s[j], slope[j], d)
+    for j in range(m.size):
+        m[j] = gain * (slope[j] * e / (1 + s[j] * e)) if gain else d
 
 
 @inner
@@ -86,14 +80,14 @@ def rise(T, r):
 
 
 @inner
-def quotients(gain, a, s, slope, V, label, p, r, d, room, q):
+def quotients(gain, s, slope, V, label, p, r, d, room, q):
     """Write ``(l(d) - l(-d)) / 2d`` of one sample, for each unit whose pre-activation moves by d.
 
     When the output of unit j moves by m, score c moves by ``m V[c, j]``, by SMALL at most.
     """
     above, below, T_above, T_below = room[0], room[1], room[2], room[3]
-    outputs_moved(gain, a, s, slope, d, above)
-    outputs_moved(gain, a, s, slope, -d, below)
+    outputs_moved(gain, s, slope, d, above)
+    outputs_moved(gain, s, slope, -d, below)
     T_above[:] = T_below[:] = 0.0
     V_t = V[label]
     for c in range(p.size):
@@ -106,11 +100,10 @@ def quotients(gain, a, s, slope, V, label, p, r, d, room, q):
 
 
 @jit
-def quotients_kernel(gain, a, s, slope, V, p, r, t, shifts, q):
+def quotients_kernel(gain, s, slope, V, p, r, t, shifts, q):
     """Write ``q[k, n]``, the quotients of sample n at shifts[k]; V may have one n for all."""
-    room = np.empty((4, a.shape[1]))
-    for n in range(a.shape[0]):
-        V_n = V[n % V.shape[0]]
+    room = np.empty((4, s.shape[1]))
+    for n in range(s.shape[0]):
         for k in range(shifts.size):
-            d = shifts[k]
-            quotients(gain, a[n], s[n], slope[n], V_n, t[n], p[n], r[n], d, room, q[k, n])
+            unit, V_n, d = (gain, s[n], slope[n]), V[n % V.shape[0]], shifts[k]
+            quotients(*unit, V_n, t[n], p[n], r[n], d, room, q[k, n])

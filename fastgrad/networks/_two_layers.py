@@ -47,7 +47,7 @@ def two_layers_kernel(gain, x, t, W1, b1, W2, b2, h, most, grad1, grad2):
     """Add the central differences of all samples to both; zero inputs are left out."""
     (inputs, units), classes = W1.shape, b2.size
     V, same = np.ascontiguousarray(W2.T), np.eye(classes)
-    at, room, room_p = np.empty(inputs + 1, np.int64), np.empty((5, units)), np.empty((5, classes))
+    at, room, room_p = np.empty(inputs + 1, np.int64), np.empty((4, units)), np.empty((4, classes))
     a, s, slope, z = np.empty(units), np.empty(units), np.empty(units), np.empty(units)
     c_0, c_1, d_0, d_1 = np.empty(units), np.empty(units), np.empty(classes), np.empty(classes)
     for n in range(x.shape[0]):
@@ -65,9 +65,9 @@ def two_layers_kernel(gain, x, t, W1, b1, W2, b2, h, most, grad1, grad2):
         for k in range(classes):
             for j in range(units):
                 c_0[j] += gain * gain * slope[j] * (d_0[k] * V[k, j])
-        quotients(gain, a, s, slope, V, t[n], p, r, h * most, room, c_1)
+        quotients(gain, s, slope, V, t[n], p, r, h * most, room, c_1)
         c_1[:] = (c_1 - c_0) / (h * most) ** 2
-        quotients(0.0, p, p, p, same, t[n], p, r, h, room_p, d_1)
+        quotients(0.0, p, p, same, t[n], p, r, h, room_p, d_1)
         d_1[:] = (d_1 - d_0) / h**2
         read(1.0, c_0, c_1, h, grad1[inputs])
         for i in at[:count]:
