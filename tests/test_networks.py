@@ -250,12 +250,13 @@ def test_batches_of_any_size(samples):
 
 
 @pytest.mark.parametrize(
-    "dtype", [np.uint8, np.uint16, np.int32, np.float16, np.float32, np.longdouble, ">f8", ">i4"]
+    "dtype",
+    [np.int8, np.uint8, np.uint16, np.int32, np.float16, np.float32, np.longdouble, ">f8", ">i4"],
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_pixels_of_any_type_are_taken_at_their_value(dtype, method):
     net, (x, t) = make([7, 5, 4]), batch()
-    x = np.rint(255 * x).astype(dtype)
+    x = np.rint((127 if dtype is np.int8 else 255) * x).astype(dtype)
     grads = net.numerical_gradient(x, t, method=method)
     wanted = net.numerical_gradient(x.astype(float), t, method=method)
     assert largest_difference(grads, wanted) <= LOOP[1e-4]

@@ -46,7 +46,7 @@ def layer_gradient(forward: ForwardPass, k: int, h: float, d: Floats) -> Floats:
 
 def largest_of(array: Floats) -> float:
     """Return the largest absolute value."""
-    return float(max(array.max(), -array.min()))
+    return max(float(array.max()), -float(array.min()))  # As floats: -min may wrap around.
 
 
 def read(z: Floats, c: Floats, h: float) -> Floats:
