@@ -31,7 +31,7 @@ def curve(unit=3, h=2.0):
     def quotients(d):
         return differences(forward, 0, 0, unit, d) / (2 * d)
 
-    u, _, to_powers = nodes(4)
+    u, to_powers = nodes(4)
     d, pixels = np.linspace(0.01, 1, 200) * h, np.unique(h * x[0][x[0] > 0])
     values = np.append(forward.derivatives()[0][0, unit], quotients(h * np.sqrt(u[1:])))
     fitted = np.polynomial.Polynomial(to_powers @ values)((pixels / h) ** 2)

@@ -13,6 +13,7 @@ from deep_book import central_difference, dense_loss, largest_difference, same_b
 from fastgrad.functions import cross_entropy_error
 from fastgrad.networks import MultiLayerNet, Network, TwoLayerNet, multi_layer_net, network
 from fastgrad.networks import _curves as curves
+from fastgrad.networks import _two_layers as two_layers
 
 METHODS = "incremental", "full", "naive"
 
@@ -34,11 +35,11 @@ def make(sizes, activation="sigmoid", *, std="he", bias=0.3, seed=0, **options):
     return net
 
 
-def batch(samples=6, features=7, classes=4, *, smallest=0.0, largest=1.0, seed=1):
-    """Return samples of which half the features are zero, as in a picture of a digit."""
+def batch(samples=6, features=7, classes=4, *, smallest=0.0, largest=1.0, lit=0.5, seed=1):
+    """Return samples of which so many features are not zero, as in a picture of a digit."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(smallest, largest, (samples, features))
-    x *= rng.random((samples, features)) < 0.5
+    x *= rng.random((samples, features)) < lit
     return x, rng.integers(0, classes, samples)
 
 
@@ -54,6 +55,8 @@ HARD = [
     {"smallest": -1.0},
     {"samples": 1},
     {"classes": 1},
+    {"lit": 0.2},
+    {"lit": 0.2, "largest": 3.0},
 ]
 
 
@@ -67,7 +70,7 @@ HARD = [
 def test_curves_are_the_loop_in_extended_precision(activation, depth, h, case):
     classes = case.get("classes", 4)
     net = make([5, *[4] * depth, classes], activation, std=case.get("std", "he"), seed=depth)
-    limits = {name: case[name] for name in ("smallest", "largest") if name in case}
+    limits = {name: case[name] for name in ("smallest", "largest", "lit") if name in case}
     x, t = batch(case.get("samples", 6), 5, classes, **limits)
     grads = net.numerical_gradient(x, t, h=h)
     assert largest_difference(grads, expected(net, x, t, h)) <= EXACT[h]
@@ -175,6 +178,17 @@ def test_zeros_are_left_out_where_they_are_many(features, units):
     assert largest_difference(net.numerical_gradient(x, t), wanted) <= LOOP[1e-4]
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("case", [{}, {"samples": 1}, {"classes": 1}, {"smallest": -1.0}], ids=str)
+@pytest.mark.parametrize(("shift", "h"), [(0.0, 1e-4), (30.0, 1e-4), (-800.0, 2e-4), (0.0, 3e-6)])
+def test_the_loop_of_two_layers_is_the_loop_of_the_book(activation, case, shift, h):
+    net, (x, t) = make([7, 5, case.get("classes", 4)], activation), batch(lit=0.2, **case)
+    net.params["b1"] += shift  # saturates the units
+    layers = [(net.params["W1"], net.params["b1"]), (net.params["W2"], net.params["b2"])]
+    assert two_layers.largest_input(layers, 1.0, x, h)
+    assert largest_difference(net.numerical_gradient(x, t, h=h), expected(net, x, t, h)) <= 1e-12
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_nan_beneath_a_dark_pixel_is_nan_by_every_method(method, activation):
@@ -234,12 +248,13 @@ def test_batches_of_any_size(samples):
 
 
 @pytest.mark.parametrize(
-    "dtype", [np.uint8, np.uint16, np.int32, np.float16, np.float32, np.longdouble, ">f8", ">i4"]
+    "dtype",
+    [np.int8, np.uint8, np.uint16, np.int32, np.float16, np.float32, np.longdouble, ">f8", ">i4"],
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_pixels_of_any_type_are_taken_at_their_value(dtype, method):
     net, (x, t) = make([7, 5, 4]), batch()
-    x = np.rint(255 * x).astype(dtype)
+    x = np.rint((127 if dtype is np.int8 else 255) * x).astype(dtype)
     grads = net.numerical_gradient(x, t, method=method)
     wanted = net.numerical_gradient(x.astype(float), t, method=method)
     assert largest_difference(grads, wanted) <= LOOP[1e-4]

@@ -18,55 +18,45 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.polynomial import chebyshev
 
 from fastgrad._parallel.threads import partition
 from fastgrad._typing import Array, Floats
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._kernels import SMALL, quotients_kernel, read_kernel
+from fastgrad.networks._kernels import LARGE, SMALL, quotients_kernel
 
 EPS = 2.0**-52
 
 DEGREES = 1, 2, 4, 6  # Of the polynomials in d^2. Beyond, powers of d would lose digits.
 
-WIDEST, DENSEST = 128, 0.3
-"""Up to so many units, and such a share of inputs that are not 0, a plain loop beats BLAS."""
-
 ROWS = 512  # Moved samples at a time: they stay in the second-level cache.
 
 
-def layer_gradient(forward: ForwardPass, k: int, h: float, d: Floats) -> tuple[Floats, Floats]:
-    """Return the central differences for W and b of layer `k`, summed over the samples.
+def layer_gradient(forward: ForwardPass, k: int, h: float, d: Floats) -> Floats:
+    """Return the central differences for W, and in a last row b, of layer `k`, summed over samples.
 
     `d` are the derivatives of the losses by the layer's pre-activations.
     """
     c, direct = curves(forward, k, h, d)
-    W = read(forward.z[k], c, h)
-    b = h ** np.arange(0.0, 2 * len(c), 2) @ c.sum(axis=1)  # of an input of 1
+    grad = read(forward.z[k], c, h)
     for n, j in np.argwhere(direct) if direct.any() else ():
-        z = forward.z[k][n]
-        i = np.flatnonzero(z)
-        found = differences(forward, k, n, j, h * np.append(z[i], 1.0)) / (2 * h)
-        W[i, j] += found[:-1]
-        b[j] += found[-1]
-    return W, b
+        i = np.flatnonzero(forward.z[k][n])
+        grad[i, j] += differences(forward, k, n, j, h * forward.z[k][n, i]) / (2 * h)
+    return grad
+
+
+def largest_of(array: Floats) -> float:
+    """Return the largest absolute value."""
+    return max(float(array.max()), -float(array.min()))  # As floats: -min may wrap around.
 
 
 def read(z: Floats, c: Floats, h: float) -> Floats:
     """Return ``sum_k h^(2k) (z^(2k+1)).T @ c[k]``."""
-    # Of digits four fifths are zeros: a third of the time. But 0 * NaN is NaN.
-    few = c.shape[2] <= WIDEST and np.count_nonzero(z[:25]) <= DENSEST * z[:25].size
-    grad: Floats
-    if few and len(c) == 2 and np.isfinite(c.sum()):
-        grad = np.empty((z.shape[1], c.shape[2]))
-        read_kernel(z, c[0], c[1], h, grad)
-        return grad
-    grad = z.T @ c[0]
-    power = z
-    for c_k in c[1:]:
-        power = power * (h * z) ** 2
-        grad += power.T @ c_k
-    return grad
+    powers = np.empty((len(c), *z.shape))  # One product of all sums over k as well.
+    powers[0] = z
+    for k in range(1, len(c)):
+        np.multiply(powers[k - 1], (h * z) ** 2, out=powers[k])
+    product: Floats = powers.reshape(-1, z.shape[1]).T @ c.reshape(-1, c.shape[2])
+    return product
 
 
 def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[Floats, Array]:
@@ -75,44 +65,39 @@ def curves(forward: ForwardPass, k: int, h: float, derivative: Floats) -> tuple[
     There the c are 0. Of rising degrees the first is taken whose polynomials hold to the rounding
     of the differences.
     """
-    most = max(1.0, forward.z[k].max(), -forward.z[k].min())
+    most = largest_of(forward.z[k])
     reach = h * most
     V, direct = ways(forward, k, reach)
     for degree in DEGREES:
-        u, highest, to_powers = nodes(degree)
+        u, to_powers = nodes(degree)
         q = np.empty((degree + 1, *direct.shape))
         q[0] = derivative
         quotients(forward, k, V, reach * np.sqrt(u[1:]), q[1:])
         if direct.any():
             q[:, direct] = 0.0
-        largest = np.abs(q).max()
-        last = np.abs(np.dot(highest, q.reshape(degree + 1, -1))).reshape(direct.shape)
-        if degree == 1:  # The next coefficient counts: smaller by as much again.
+        to_c = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
+        c = np.dot(to_c, q.reshape(degree + 1, -1)).reshape(q.shape)
+        # What the last Chebyshev polynomial adds; of degree 1 what the next one would, which is
+        # smaller by as much again.
+        largest, last = largest_of(q), 2 * (reach / 2) ** (2 * degree) * np.abs(c[-1])
+        if degree == 1:
             last *= max(last.max() / max(largest, EPS), reach**2)
-        bent = most * last > (1 / (8 * h) + 4 * most * largest) * EPS
+        bent = last > (1 / (8 * reach) + 4 * largest) * EPS
         if not bent.any():
             break
-    to_powers = to_powers / reach ** np.arange(0.0, 2 * degree + 1, 2)[:, np.newaxis]
-    c = np.dot(to_powers, q.reshape(degree + 1, -1)).reshape(q.shape)
-    if bent.any():
+    else:
         c[:, bent] = 0.0
     return c, direct | bent
 
 
 @functools.cache
-def nodes(degree: int) -> tuple[Array, Array, Array]:
+def nodes(degree: int) -> tuple[Array, Array]:
     """Return the nodes u = (d / reach)^2 of polynomials of that degree, 0 and 1 among them.
 
-    And what makes the last coefficient of Chebyshev polynomials, and the coefficients of powers of
-    u, of values at the nodes.
+    And what makes the coefficients of powers of u of the values there.
     """
     u = (1 - np.cos(np.pi * np.arange(degree + 1) / degree)) / 2
-    to_chebyshev = np.linalg.inv(chebyshev.chebvander(2 * u - 1, degree))
-    powers = np.zeros((degree + 1, degree + 1))
-    for k in range(degree + 1):
-        power = chebyshev.Chebyshev.basis(k, [0, 1]).convert(kind=np.polynomial.Polynomial).coef
-        powers[: k + 1, k] = np.round(power)  # They are whole numbers.
-    return u, to_chebyshev[-1], powers @ to_chebyshev
+    return u, np.linalg.inv(np.vander(u, increasing=True))
 
 
 def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Array]:
@@ -126,29 +111,29 @@ def ways(forward: ForwardPass, k: int, reach: float) -> tuple[Floats | None, Arr
     if k == last:
         return np.eye(a.shape[1])[np.newaxis], direct
     if forward.gain:
-        return np.ascontiguousarray(layers[-1][0].T)[np.newaxis] if k == last - 1 else None, direct
+        return np.ascontiguousarray(layers[-1][:-1].T)[
+            np.newaxis
+        ] if k == last - 1 else None, direct
     direct |= np.abs(a) <= reach
     V = np.zeros((len(a), forward.p.shape[1], a.shape[1]))
     for n in range(len(a)):
         j = np.flatnonzero(a[n] > reach)
-        slopes = layers[k + 1][0][j]
+        slopes = layers[k + 1][j]
         for behind in range(k + 1, last):
             at = forward.a[behind][n]
             direct[n, j] |= (np.abs(slopes) * reach > np.abs(at)).any(axis=1)
-            slopes = slopes * (at > 0) @ layers[behind + 1][0]
+            slopes = slopes * (at > 0) @ layers[behind + 1][:-1]
         V[n][:, j] = slopes.T
     return V, direct
 
 
 def quotients(forward: ForwardPass, k: int, V: Floats | None, shifts: Floats, out: Floats) -> None:
     """Write the central quotients of the curves of layer `k` at those shifts."""
-    a, most = forward.a[k], np.inf if V is None else shifts[-1] * np.ptp(V)
-    if V is not None and most <= SMALL:
+    a = forward.a[k]
+    if V is not None and shifts[-1] <= LARGE / 2 and shifts[-1] * np.ptp(V) <= SMALL:
         smooth = forward.gain and k < len(forward.s)
-        gain, s, slope = (forward.gain, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a)
-        terms = 4 if most <= 2.0**-11 else 7  # So many hold to rounding.
-        scores = forward.p, forward.r, forward.t
-        quotients_kernel(gain, a, s, slope, V, terms, *scores, shifts, out)
+        unit = (forward.gain, forward.s[k], forward.slope[k]) if smooth else (0.0, a, a)
+        quotients_kernel(*unit, V, forward.p, forward.r, forward.t, shifts, out)
         return
     many = len(shifts)
     for n in range(len(a)):

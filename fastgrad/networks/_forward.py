@@ -15,10 +15,12 @@ from fastgrad.networks._kernels import LARGE, smooth_moves_kernel
 class ForwardPass:
     """The samples of a block, on their way through a dense network.
 
+    A bias is the weight of an input of 1, the last of a layer.
+
     Attributes
     ----------
-    z, a : list of ndarray
-        Inputs and pre-activations of each layer.
+    layers, z, a : list of ndarray
+        Weights (inputs + 1, units), inputs (N, inputs + 1) and pre-activations (N, units).
     s, slope : list of ndarray
         Of each hidden layer, ``sigmoid(gain * a)`` and its derivative; `a` itself for ReLU.
     p, r : ndarray, shape (N, C), (N,)
@@ -26,17 +28,20 @@ class ForwardPass:
     """
 
     def __init__(self, layers: Layers, activation: str, x: Array, t: Integers) -> None:
-        self.layers, self.gain, self.t = layers, ACTIVATIONS[activation].gain, t
-        self.z, self.a = [np.ascontiguousarray(x, float)], []
+        self.layers = [np.vstack([W, b], dtype=float) for W, b in layers]
+        self.gain, self.t = ACTIVATIONS[activation].gain, t
+        self.z: list[Floats] = []
+        self.a: list[Floats] = []
         self.s: list[Floats] = []
         self.slope: list[Floats] = []
-        for W, b in layers:
-            self.a.append(self.z[-1] @ W + b)
+        for W in self.layers:
+            self.z.append(np.ones((len(x), len(W))))
+            self.z[-1][:, :-1] = x
+            self.a.append(self.z[-1] @ W)
             if len(self.a) < len(layers):
-                s, slope, z = activate(self.gain, self.a[-1])
+                s, slope, x = activate(self.gain, self.a[-1])
                 self.s.append(s)
                 self.slope.append(slope)
-                self.z.append(z)
         self.p = softmax(self.a[-1])
         p_t = self.p[np.arange(len(t)), t]
         self.r = p_t / (p_t + TINY)
@@ -49,7 +54,7 @@ class ForwardPass:
         found = [d]
         for k in range(len(self.layers) - 1, 0, -1):
             slope = self.gain**2 * self.slope[k - 1] if self.gain else self.a[k - 1] > 0
-            d = (d @ self.layers[k][0].T) * slope
+            d = (d @ self.layers[k][:-1].T) * slope
             found.insert(0, d)
         return found
 
@@ -59,7 +64,7 @@ class ForwardPass:
         Each row of `moves` (rows, units) is for sample n, or for one each of the samples n.
         """
         for layer in range(k, len(self.layers) - 1):
-            moves = self._outputs_moved(layer, n, moves) @ self.layers[layer + 1][0]
+            moves = self._outputs_moved(layer, n, moves) @ self.layers[layer + 1][:-1]
         label = np.arange(len(moves)), np.broadcast_to(self.t[n], len(moves))
         relative = moves - moves[label][:, np.newaxis]
         T = (self.p[n] * np.expm1(relative)).sum(axis=1)  # By it the softmax's mass grows.
@@ -81,7 +86,7 @@ class ForwardPass:
             moves[np.arange(len(d)), units] = d
             return self.rises(k, n, moves)
         moved = self._outputs_moved(k, (n, units), np.array([d]))
-        return self.rises(k + 1, n, moved.T * self.layers[k + 1][0][units])
+        return self.rises(k + 1, n, moved.T * self.layers[k + 1][units])
 
     def _outputs_moved(self, k: int, where: Any, moves: Floats) -> Floats:
         """Return how outputs move with pre-activations; `moves` (rows, units) may be reused."""

@@ -68,7 +68,8 @@ class Model:
         TypeError, ValueError
             As for `predict`, and if the labels do not fit, see `fastgrad.functions.class_numbers`.
         """
-        x, t = self._check_batch(x, t)
+        x = self._check_inputs(x)  # Whether it is finite asks `predict`.
+        t = class_numbers(t, len(x), self._classes)
         squares = sum(float(np.sum(W**2)) for W in self._decaying().values())
         return mean_log_loss(self.predict(x), t) + self.weight_decay_lambda * squares / 2
 
@@ -109,12 +110,13 @@ class Model:
             The step, absolute. All methods return ``(loss(p + h) - loss(p - h)) / 2h`` itself,
             truncation error included. "full" divides by the step that p took, where p rounds h.
         workers : int, optional
-            How many threads at most; -1 is one for each core. The result does not depend on it.
-            None takes what ``joblib.parallel_config`` says, and 1 outside of it.
+            How many threads at most, of "full" processes; -1 is one for each core. The result does
+            not depend on it. None takes what ``joblib.parallel_config`` says, and 1 outside of it.
         method : {"incremental", "full", "naive"}
             "incremental" reads the gradient from one curve a unit, see `fastgrad.networks`;
-            "full" runs a forward pass for each perturbed loss; "naive" is the book's loop,
-            `fastgrad.reference.numerical_gradient`, on one core whatever `workers` says.
+            "full" is `fastgrad.numerical_gradient` of the loss, two forward passes a parameter;
+            "naive" is the book's loop, `fastgrad.reference.numerical_gradient`, on one core
+            whatever `workers` says.
 
         Returns
         -------
@@ -148,7 +150,7 @@ class Model:
                 return self._with_decay(self._incremental(x, t, h, workers))
             found: Gradients = numerical_gradient(
                 self._loss_at(x, t), {k: array.astype(float) for k, array in self.params.items()},
-                h, workers=workers, backend="threads", nonfinite="keep",
+                h, workers=workers, backend="processes", nonfinite="keep",
             )  # fmt: skip
             return found
 

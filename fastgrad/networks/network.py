@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from fastgrad.networks._curves import layer_gradient
 from fastgrad.networks._dense import ACTIVATIONS, Layers, backprop, inputs_and_scores
 from fastgrad.networks._forward import ForwardPass
 from fastgrad.networks._model import Model, check_sizes
+from fastgrad.networks._two_layers import largest_input, two_layer_gradient
 
 
 class Network(Model):
@@ -108,33 +108,40 @@ class Network(Model):
         return classes
 
     def _incremental(self, x: Array, t: Integers, h: float, workers: int) -> Gradients:
-        return dense_gradient(self._layers(), self.activation, x, t, h, workers)
+        return by_name(dense_gradient(self._layers(), self.activation, x, t, h, workers))
 
 
 def dense_gradient(
-    layers: Layers, activation: str, x: Array, t: Integers, h: float, workers: int, first: int = 1
-) -> Gradients:
-    """Return the central differences of the mean loss, from ``W{first}`` on.
+    layers: Layers, activation: str, x: Array, t: Integers, h: float, workers: int
+) -> list[tuple[Floats, Floats]]:
+    """Return the central differences of the mean loss by each layer's W and b.
 
     The samples are cut into blocks that depend on the network and the batch alone, and so do the
     bits.
     """
     layers = [(np.ascontiguousarray(W, float), np.ascontiguousarray(b, float)) for W, b in layers]
+    gain = ACTIVATIONS[activation].gain
+    most = largest_input(layers, gain, x, h)
 
-    def of_block(block: range) -> Gradients:
+    def of_block(block: range) -> list[Floats]:
         part = slice(block.start, block.stop)
         with np.errstate(all="ignore"):  # Units saturate, and probabilities underflow.
+            if most:
+                return two_layer_gradient(layers, gain, x[part], t[part], h, most)
             forward = ForwardPass(layers, activation, x[part], t[part])
-            derivatives = enumerate(forward.derivatives())
-            return by_name([layer_gradient(forward, k, h, d) for k, d in derivatives], first)
+            return [layer_gradient(forward, k, h, d) for k, d in enumerate(forward.derivatives())]
 
-    # The curves of deeper layers are worth a thread each 10 samples, those of a small layer 100.
-    fewest = 10 if len(layers) > 2 else 50 if layers[0][0].size > 40_000 else 100
-    together = max(fewest, math.ceil(len(x) / 16))
+    # The curves of deeper layers are worth a thread each 10 samples; two layers take 1 ms for 100.
+    fewest = 10 if len(layers) > 2 else 100 if len(x) <= 100 else 50
+    together = max(fewest, math.ceil(len(x) / 8))
     blocks = threads.partition(range(len(x)), math.ceil(len(x) / together))
-    found = threads.run(of_block, blocks, workers)
-    # The sums are taken in the order of the blocks.
-    return {k: functools.reduce(np.add, [part[k] for part in found]) / len(x) for k in found[0]}
+    sums, *others = threads.run(of_block, blocks, workers)
+    for found in others:  # in the order of the blocks
+        for total, more in zip(sums, found, strict=True):
+            total += more
+    for total in sums:
+        total /= len(x)
+    return [(total[:-1], total[-1]) for total in sums]
 
 
 def by_name(layers: list[tuple[Floats, Floats]], first: int = 1) -> Gradients:

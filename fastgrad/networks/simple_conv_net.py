@@ -134,7 +134,7 @@ class SimpleConvNet(Model):
         patches = self._patches(x)
         a = self._convolution(patches)
         features = pool(a).reshape(len(x), -1)
-        dense = dense_gradient(self._layers(2), "relu", features, t, h, workers, 2)
+        dense = dense_gradient(self._layers(2), "relu", features, t, h, workers)
         with np.errstate(all="ignore"):
             forward = ForwardPass(self._layers(2), "relu", features, t)
 
@@ -143,7 +143,7 @@ class SimpleConvNet(Model):
                 return filter_gradient(forward, patches, a[:, f], f, h)
 
         W, b = zip(*threads.run(of_filter, range(a.shape[1]), workers), strict=True)
-        return {"W1": np.array(W), "b1": np.array(b), **dense}
+        return {"W1": np.array(W), "b1": np.array(b), **by_name(dense, 2)}
 
 
 def filter_gradient(
@@ -156,7 +156,7 @@ def filter_gradient(
     """
     before = pool(a)
     mine = before[0].size
-    W = forward.layers[0][0][f * mine : (f + 1) * mine]
+    W = forward.layers[0][f * mine : (f + 1) * mine]
 
     def loss(d: Floats) -> float:
         moves = (pool(a + d) - before).reshape(len(a), mine)
