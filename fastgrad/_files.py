@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,27 +11,21 @@ from typing import IO, Any
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+def replacing(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
     After an exception `path` is what it was before, and the temporary file is gone. After a power
     cut it is one or the other: the bytes reach the disk before the name, and the name before the
-    block ends. `options` are those of `open`.
+    block ends.
     """
     path = Path(path)
-    file = tempfile.NamedTemporaryFile(  # noqa: SIM115, closed below, before the move
-        mode, dir=path.parent, prefix=f".{path.name}.", delete=False, **options
-    )
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with file:
+        with part.open(mode.replace("w", "x")) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # A temporary file is private to its owner; a result is as readable as any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(file.name, 0o666 & ~mask)
-        os.replace(file.name, path)
+        part.replace(path)
         if hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
             handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -39,7 +33,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb", **options: Any) ->
             finally:
                 os.close(handle)
     except BaseException as error:
-        Path(file.name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = os.fspath(path)  # a full disk does not say where it is full
         raise

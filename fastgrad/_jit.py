@@ -5,7 +5,6 @@ Kernels are decorated with `jit`, and what is called in kernels alone with `inne
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -31,21 +30,15 @@ def jit(function: Callable[..., Any]) -> Any:
     try:
         return numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:
-        # numba looked for a folder that it may write to: NUMBA_CACHE_DIR, __pycache__, the
-        # user's cache.
-        _warn_uncached()
+        # numba found no folder that it may write to. Python shows a warning of one place once.
+        warnings.warn(
+            "compiled code cannot be kept: neither fastgrad's folder nor the user's cache can be "
+            "written to, and each process compiles anew; set the environment variable "
+            "NUMBA_CACHE_DIR to a folder that can",
+            RuntimeWarning,
+            stacklevel=1,
+        )
         return numba.njit(**OPTIONS)(function)
-
-
-@functools.cache
-def _warn_uncached() -> None:
-    warnings.warn(
-        "compiled code cannot be kept: neither fastgrad's folder nor the user's cache can be "
-        "written to, and each process compiles anew; set the environment variable NUMBA_CACHE_DIR "
-        "to a folder that can",
-        RuntimeWarning,
-        stacklevel=3,
-    )
 
 
 inner = numba.njit(**OPTIONS)

@@ -69,22 +69,15 @@ def test_gzip_is_recognised_by_content_not_by_name(tmp_path):
         (header(3, 4, 5, magic=(1, 0, 8)) + bytes(60), ["01 00 08 03"]),
         (header(60) + bytes(60), ["3 dimension", "00 00 08 01"]),
         (GOOD[:10], ["truncated", "16 bytes", "got 10"]),
-        (header(0, 28, 28), ["0 x 28 x 28", "at least one"]),
-        (GOOD + b"\x00", ["goes on", "60 bytes"]),
+        (header(0, 28, 28), ["0 x 28 x 28", "1 to 1,073,741,824 bytes"]),
+        (GOOD + b"\x00", ["goes on", "3 x 4 x 5 bytes"]),
+        (GOOD[:-1], ["truncated", "59 of the 3 x 4 x 5 bytes"]),
     ],
 )
 def test_damage_is_named(file, pack, data, words):
     message = refused(file, pack(data))
     for word in words:
         assert word in message
-
-
-def test_a_truncated_file_says_what_is_missing(file):
-    assert (
-        "3 x 4 x 5 entries; it must be at least one, and a file of its size holds at most 59"
-        in refused(file, GOOD[:-1])
-    )
-    assert "60 bytes of data, got 59" in refused(file, gzip.compress(GOOD[:-1]))
 
 
 @pytest.mark.parametrize("length", range(2, len(gzip.compress(GOOD))))
@@ -138,17 +131,10 @@ def test_a_gzip_bomb_is_read_no_further_than_its_promise(file):
 
 def test_no_more_is_read_than_the_bound_allows(file, monkeypatch):
     monkeypatch.setattr(idx, "MAX_BYTES", 59)
-    assert "holds at most 59:" in refused(file, GOOD)
+    assert "1 to 59 bytes" in refused(file, GOOD)
     monkeypatch.setattr(idx, "MAX_BYTES", 60)
     file.write_bytes(GOOD)
     assert read_idx(file, ndim=3).size == 60
-
-
-def test_the_best_compressed_file_is_within_the_deflate_bound(file):
-    array = np.zeros((20_000, 28, 28), np.uint8)
-    file.write_bytes(gzip.compress(encode(array), 9))
-    assert array.size / file.stat().st_size > 1000
-    assert read_idx(file, ndim=3).shape == array.shape
 
 
 def test_a_missing_file_is_not_found(file):

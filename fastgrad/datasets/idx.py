@@ -16,53 +16,27 @@ from numpy.typing import NDArray
 # A header can promise anything. 60,000 images of 28 x 28 are 47 MB: this leaves room for twenty
 # times as much, and none for a size that no such data set has.
 MAX_BYTES = 2**30
-# The deflate format cannot do better: 258 bytes for two bits, plus the block's overhead.
-_MAX_DEFLATE_RATIO = 1032
-_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 2**16
 
 
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped.
 
     Its first bytes tell which, not its name: browsers unpack a download and keep the ``.gz``.
-    Nothing is allocated before the header has been checked.
+    No more memory is filled than the header promises, nor than the file has bytes.
     """
-    path = Path(path)
-    with path.open("rb") as raw:
-        size = os.fstat(raw.fileno()).st_size
-        zipped = raw.read(2) == _GZIP_MAGIC
+    with open(path, "rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        if not zipped:
-            return _parse(raw, path, ndim, capacity=size)
         try:
-            with gzip.GzipFile(fileobj=raw) as stream:
-                return _parse(stream, path, ndim, capacity=size * _MAX_DEFLATE_RATIO)
+            return _parse(gzip.GzipFile(fileobj=raw) if zipped else raw, path, ndim)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"{path} is truncated or corrupt, gzip says: {error}; get the file anew"
             ) from error
 
 
-def _parse(stream: Any, path: Path, ndim: int, *, capacity: int) -> NDArray[np.uint8]:
-    shape = _read_shape(stream, path, ndim)
-    count = _promised(shape, path, capacity)
-    data = np.empty(count, np.uint8)
-    filled = stream.readinto(data)
-    if filled < count:
-        raise ValueError(
-            f"{path} is truncated: its header promises {count:,} bytes of data, got {filled:,}; "
-            "get the file anew"
-        )
-    # For gzip this also reads the checksum, which stands behind the last byte.
-    if stream.read(1):
-        raise ValueError(
-            f"{path} goes on after the {count:,} bytes of data that its header promises: "
-            "not one IDX file, or a damaged one; get the file anew"
-        )
-    return data.reshape(shape)
-
-
-def _read_shape(stream: Any, path: Path, ndim: int) -> tuple[int, ...]:
+def _parse(stream: Any, path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
     magic, sizes = stream.read(4), stream.read(4 * ndim)
     wanted = bytes((0, 0, 0x08, ndim))
     if magic != wanted:
@@ -75,16 +49,17 @@ def _read_shape(stream: Any, path: Path, ndim: int) -> tuple[int, ...]:
             f"{path} is truncated: the header has {4 + 4 * ndim} bytes, got {4 + len(sizes)}; get "
             "the file anew"
         )
-    return struct.unpack(f">{ndim}I", sizes)
-
-
-def _promised(shape: tuple[int, ...], path: Path, capacity: int) -> int:
-    """Return the number of entries that a header promises, if the file can hold so many."""
-    promised, largest = math.prod(shape), min(capacity - 4 - 4 * len(shape), MAX_BYTES)
-    if not 0 < promised <= largest:
+    shape = struct.unpack(f">{ndim}I", sizes)
+    count, promise = math.prod(shape), " x ".join(f"{n:,}" for n in shape)
+    if not 0 < count <= MAX_BYTES:
+        raise ValueError(f"{path} must hold 1 to {MAX_BYTES:,} bytes of data, promises {promise}")
+    data = bytearray()
+    # The byte after the last must be missing; for gzip, to look for it also reads the checksum.
+    while chunk := stream.read(min(_CHUNK, count + 1 - len(data))):
+        data += chunk
+    if len(data) != count:
+        what = "goes on after" if len(data) > count else f"is truncated, with {len(data):,} of"
         raise ValueError(
-            f"{path} promises {' x '.join(f'{n:,}' for n in shape)} entries; it must be at least "
-            f"one, and a file of its size holds at most {largest:,}: it is truncated or its header "
-            "is damaged; get the file anew"
+            f"{path} {what} the {promise} bytes of data that its header promises; get the file anew"
         )
-    return promised
+    return np.frombuffer(data, np.uint8).reshape(shape)
