@@ -69,10 +69,8 @@ _CHUNK = 2**16
 def fetch(dataset: str) -> list[Path]:
     """Return where each of `FILES` of a data set lies; download what the cache does not hold."""
     source, folder = SOURCES[dataset], cache_dir() / dataset
-    return [
-        _fetch_file(name, sha256, source.mirrors, folder)
-        for name, sha256 in zip(FILES, source.sha256, strict=True)
-    ]
+    pairs = zip(FILES, source.sha256, strict=True)
+    return [_fetch_file(name, sha256, source.mirrors, folder) for name, sha256 in pairs]
 
 
 def cache_dir() -> Path:
@@ -116,20 +114,19 @@ def _download(url: str, output_file: str, pooch: Any) -> None:
     no limit of time.
     """
     until = time.monotonic() + MAX_SECONDS
-    with _answer(url) as response, Path(output_file).open("wb") as file:
+    with _answer(url) as response, open(output_file, "wb") as file:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", "0"))
-        at_terminal = sys.stderr is not None and sys.stderr.isatty()
-        with tqdm(total=size, unit="B", unit_scale=True, disable=not at_terminal) as bar:
+        hidden = None if sys.stderr else True  # None: shown at a terminal
+        with tqdm(total=size, unit="B", unit_scale=True, disable=hidden) as bar:
             # read1 hands over what is there: it does not wait for a full chunk from who sends a
             # byte now and then.
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
-                if file.tell() + len(chunk) > MAX_BYTES:
+                bar.update(file.write(chunk))
+                if file.tell() > MAX_BYTES:
                     raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
                 if time.monotonic() > until:
                     raise _too_slow()
-                file.write(chunk)
-                bar.update(len(chunk))
 
 
 def _answer(url: str) -> Any:

@@ -67,17 +67,16 @@ def load_mnist(
     >>> x_train.shape, x_train.dtype, t_test.shape, t_test.dtype
     ((4000, 784), dtype('float32'), (1000,), dtype('int64'))
     """
+    sets = f"one of {', '.join(map(repr, DATASETS))}"
     flags = {"normalize": normalize, "flatten": flatten, "one_hot_label": one_hot_label}
     for name, flag in flags.items():
         if not isinstance(flag, bool | np.bool_):
             raise TypeError(
                 f"{name} must be True or False, got {flag!r}; the data set is named by dataset=, "
-                f"one of {', '.join(map(repr, DATASETS))}"
+                f"{sets}"
             )
     if not isinstance(dataset, str) or dataset not in DATASETS:
-        raise ValueError(
-            f"dataset must be one of {', '.join(map(repr, DATASETS))}, got {dataset!r}"
-        )
+        raise ValueError(f"dataset must be {sets}, got {dataset!r}")
     if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
         raise TypeError(f"data_dir must be the path of a folder or None, got {data_dir!r}")
     if dataset == EMBEDDED and data_dir is not None:
@@ -85,9 +84,10 @@ def load_mnist(
             f"data_dir goes with files, and {EMBEDDED!r} is inside the package, got "
             f"{os.fspath(data_dir)!r}: leave data_dir out, or pass dataset='mnist'"
         )
-    splits = _splits(dataset, data_dir)
-    train, test = (_convert(*split, normalize, flatten, one_hot_label) for split in splits)
-    return train, test
+    train, test = _splits(dataset, data_dir)
+    shape = (-1, SIDE * SIDE) if flatten else (-1, 1, SIDE, SIDE)
+    options = shape, normalize, one_hot_label
+    return _convert(train, *options), _convert(test, *options)
 
 
 def _splits(dataset: str, data_dir: str | os.PathLike[str] | None) -> list[Split]:
@@ -134,16 +134,8 @@ def _read_split(images_path: Path, labels_path: Path) -> Split:
     return images, labels
 
 
-def _convert(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    normalize: bool,
-    flatten: bool,
-    one_hot_label: bool,
-) -> Split:
-    x: NDArray[Any] = images.reshape(len(images), *((-1,) if flatten else (1, SIDE, SIDE)))
-    if normalize:
-        x = x.astype(np.float32)
-        x /= 255.0
+def _convert(split: Split, shape: tuple[int, ...], normalize: bool, one_hot_label: bool) -> Split:
+    images, labels = split
+    x = np.divide(images, 255, dtype=np.float32) if normalize else images
     t = np.eye(CLASSES)[labels] if one_hot_label else labels.astype(np.int64)
-    return x, t
+    return x.reshape(shape), t
