@@ -37,7 +37,7 @@ from fastgrad.training import (
     read,
     train,
 )
-from fastgrad.training.arguments import Data, Trainable
+from fastgrad.training.arguments import Data
 
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
@@ -247,7 +247,7 @@ def _print_evaluation(history: History) -> None:
     )
 
 
-def _nditer_seconds(net: Trainable, data: Data, batch_size: int) -> float:
+def _nditer_seconds(net: Any, data: Data, batch_size: int) -> float:
     """Return about how long the book's loop takes for one gradient, from a sample of parameters."""
     x, t = data[0][0][:batch_size], data[0][1][:batch_size]
     sample = net.params["W1"].reshape(-1)[:PARAMETER_SAMPLE]
@@ -256,7 +256,7 @@ def _nditer_seconds(net: Trainable, data: Data, batch_size: int) -> float:
     # best of five, since other programs do as well.
     with threadpool_limits(1, "blas"):
         seconds = min(timeit.repeat(loop, number=1, repeat=5))
-    return seconds / sample.size * sum(array.size for array in net.params.values())
+    return float(seconds / sample.size * sum(array.size for array in net.params.values()))
 
 
 def _print_timing(timing: dict[str, float], iterations: int, method: str) -> None:
@@ -277,7 +277,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _report(options: argparse.Namespace, net: Trainable, data: Data, history: History) -> None:
+def _report(options: argparse.Namespace, net: Any, data: Data, history: History) -> None:
     import matplotlib
 
     if not options.show:

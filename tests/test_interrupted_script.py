@@ -164,7 +164,7 @@ def test_more_iterations_and_another_folder(finished, tmp_path, call):
         (["--iterations", 39], "iterations must be at least 40"),
         (["--resume", "nowhere"], "nowhere"),
         (["--checkpoint-every", 0], "every must be a whole number"),
-        (["--checkpoint-minutes", "nan"], "minutes must be finite"),
+        (["--checkpoint-minutes", "nan"], "minutes must be a finite"),
     ],
 )
 def test_what_does_not_agree_is_refused(finished, options, words, tmp_path, call):
@@ -205,7 +205,7 @@ def names(folder):
     ("params", "config", "words"),
     [
         ({"b1": np.zeros(9)}, {}, "it holds no network of hidden_size"),
-        ({"W1": np.zeros((784, 9))}, {}, "the parameters must be those of"),
+        ({"W1": np.zeros((784, 9))}, {}, "params must be what it was"),
         ({}, {"hidden_size": [10**6]}, "it holds no network of hidden_size"),
         ({}, {"hidden_size": [1, 10**6, 10**6]}, "it holds no network of hidden_size"),
         ({}, {"hidden_size": [-8]}, "hidden_size must be a whole number from 1, got -8"),
@@ -218,15 +218,15 @@ def names(folder):
         ({}, {"dataset": ["mnist"]}, "dataset must be one of"),
         ({}, {"dataset": "../../etc"}, "dataset must be"),
         ({}, {"batch_size": "100"}, "batch_size must be a whole number from 1, got '100'"),
-        ({}, {"learning_rate": "1"}, "learning_rate must be a number above 0, got '1'"),
+        ({}, {"learning_rate": "1"}, "learning_rate must be a finite number above 0, got '1'"),
         ({}, {"output_dir": "/elsewhere"}, "output_dir must be what it was"),
         ({}, {"batch_size": 10**15}, "allocate"),
         ({}, {"method": "magic"}, "method must be one of"),
         ({}, {"seed": None}, ""),
         ({}, {"every": "3"}, "every must be a whole number from 1, got '3'"),
         ({}, {"every": 0}, "every must be a whole number from 1, got 0"),
-        ({}, {"minutes": "5"}, "minutes must be a number above 0, got '5'"),
-        ({}, {"minutes": -1.0}, "minutes must be finite and above 0"),
+        ({}, {"minutes": "5"}, "minutes must be a finite number above 0, got '5'"),
+        ({}, {"minutes": -1.0}, "minutes must be a finite number above 0"),
     ],
 )
 def test_a_hostile_checkpoint_is_refused(finished, tmp_path, call, params, config, words):

@@ -12,7 +12,7 @@ from tolerances import TRAJECTORY
 
 from fastgrad import TwoLayerNet
 from fastgrad.plotting import plot_accuracy
-from fastgrad.training import Checkpoints, History, generators, loop, read, train
+from fastgrad.training import Checkpoints, History, loop, read, resume, train
 
 METHODS = ["naive", "full", "incremental"]
 
@@ -92,14 +92,14 @@ def unchanged(net, folder, *given, words, **options):
     """Check that a call is refused, and that net, generators and disk are what they were."""
     params, rng = getattr(net, "params", None), options.get("rng")
     before, rngs = copy.deepcopy(params), [None, rng] if hasattr(rng, "bit_generator") else [None]
-    states = [generators.state(rng) for rng in rngs]
+    states = [resume.generator(rng) for rng in rngs]
     with pytest.raises((TypeError, ValueError), match=words):
         train(net, *given, **options)
     if isinstance(params, dict):
         assert params.keys() == before.keys()
         for name, array in before.items():
             np.testing.assert_array_equal(params[name], array)
-    assert [generators.state(rng) for rng in rngs] == states
+    assert [resume.generator(rng) for rng in rngs] == states
     assert list(folder.iterdir()) == []
 
 
@@ -114,26 +114,29 @@ def unchanged(net, folder, *given, words, **options):
         ({"batch_size": "all"}, "batch_size must be a whole number from 1, got 'all'"),
         ({"eval_every": 0}, "eval_every must be a whole number from 1"),
         ({"eval_every": "epoch"}, "eval_every must be a whole number from 1, got 'epoch'"),
-        ({"learning_rate": -1.0}, "learning_rate must be finite and above 0"),
-        ({"learning_rate": np.nan}, "learning_rate must be finite and above 0"),
-        ({"learning_rate": 10**400}, "learning_rate must be finite and above 0"),
-        ({"learning_rate": None}, "learning_rate must be a number above 0, got None"),
-        ({"learning_rate": "1"}, "learning_rate must be a number above 0, got '1'"),
-        ({"learning_rate": True}, "learning_rate must be a number above 0, got True"),
-        ({"learning_rate": Decimal("0.1")}, "learning_rate must be a number above 0, got Decimal"),
-        ({"learning_rate": 1j}, "learning_rate must be a number above 0, got 1j"),
-        ({"learning_rate": np.ones(3)}, "learning_rate must be a number .* array of float64"),
+        ({"learning_rate": -1.0}, "learning_rate must be a finite number above 0"),
+        ({"learning_rate": np.nan}, "learning_rate must be a finite number above 0"),
+        ({"learning_rate": 10**400}, "learning_rate must be a finite number above 0"),
+        ({"learning_rate": None}, "learning_rate must be a finite number above 0, got None"),
+        ({"learning_rate": "1"}, "learning_rate must be a finite number above 0, got '1'"),
+        ({"learning_rate": True}, "learning_rate must be a finite number above 0, got True"),
+        (
+            {"learning_rate": Decimal("0.1")},
+            "learning_rate must be a finite .*, got Decimal",
+        ),
+        ({"learning_rate": 1j}, "learning_rate must be a finite number above 0, got 1j"),
+        ({"learning_rate": np.ones(3)}, r"learning_rate must be a finite number .* array\(\[1"),
         ({"method": "magic"}, "method must be one of incremental, full, naive, backprop"),
         ({"method": None}, "method must be one of .*, got None"),
         ({"method": ["full"]}, r"method must be one of .*, got \['full'\]"),
-        ({"method": np.ones(3)}, "method must be one of .*, got an array of float64"),
+        ({"method": np.ones(3)}, r"method must be one of .*, got array\(\[1"),
         ({"workers": 0}, "workers must not be 0 .*, got 0"),
         ({"workers": 1.5}, "workers must be a whole number or None, got 1.5"),
         ({"workers": "2"}, "workers must be a whole number or None, got '2'"),
         ({"workers": 1.5, "method": "backprop"}, "workers must be a whole number or None"),
-        ({"h": np.ones(2)}, "h must be a number above 0, got an array of float64"),
-        ({"h": 0.0}, "h must be finite and above 0"),
-        ({"h": "auto"}, "h must be a number above 0, got 'auto'"),
+        ({"h": np.ones(2)}, r"h must be a finite number above 0, got array\(\[1"),
+        ({"h": 0.0}, "h must be a finite number above 0"),
+        ({"h": "auto"}, "h must be a finite number above 0, got 'auto'"),
         ({"h": 1e-30}, "h"),  # lost beside the parameters
         ({"rng": 0}, r"rng must be a Generator or None, got 0.*default_rng\(seed\)"),
         ({"rng": np.random}, "rng must be a Generator or None, got <module"),
@@ -170,21 +173,27 @@ def bad_data():
     yield (good, (x[:, :5], t)), r"x_train and x_test .*one shape, got \(\(6,\), \(5,\)\)"
     yield ((x[:, :5], t), (x[:, :5], t)), r"x must have shape \(N, 6\)"
     yield (good, (np.where(x > 0, np.nan, x), t)), "x_test must be finite"
-    yield (good, (x.astype(complex), t)), "x_test must hold real numbers, got an array of complex"
+    yield (good, (x.astype(complex), t)), "x_test must hold real numbers, got dtype complex"
     yield (good, (x.astype(str), t)), "x_test must hold real numbers"
     yield (good, (x.astype(object), t)), "x_test must hold real numbers"
-    yield (good, ([*rows, [1.0]], [*t, 1])), "x_test must be one array, got rows of different"
+    yield (
+        (good, ([*rows, [1.0]], [*t, 1])),
+        "x_test must be an array .* differ in length",
+    )
     yield (good, (x[0], t)), r"x_test must hold at least one sample, one a row.*\(6,\)"
     yield (good, (x, None)), "t_test must hold real numbers"
     yield {"train": good, "test": good}, pairs
     yield (good, (np.ma.masked_greater(x, 0), t)), "x_test must have no masked entries"
     yield (good, (x, np.ma.masked_equal(t, 1))), "t_test must have no masked entries"
-    yield (good, (x.astype("M8[s]"), t)), "x_test must hold real numbers, got an array of datetime"
+    yield (good, (x.astype("M8[s]"), t)), "x_test must hold real numbers, got dtype datetime"
     yield (good, (3.0, t)), "x_test must hold at least one sample, one a row"
     yield (good, (x, t[:, None])), r"t_test does not fit.*got shape \(9, 1\)"
     yield (good, (x, t > 0)), "t_test does not fit.*integer class numbers, got dtype bool"
-    yield (good, (x, [[0], [1, 2]] * 4)), "t_test must be one array, got rows of different lengths"
-    yield (good, (x, {0, 1, 2})), "t_test must hold real numbers, got an array of object"
+    yield (
+        (good, (x, [[0], [1, 2]] * 4)),
+        "t_test must be an array .* differ in length",
+    )
+    yield (good, (x, {0, 1, 2})), "t_test must hold real numbers, got dtype object"
 
 
 @pytest.mark.parametrize(("wrong", "words"), list(bad_data()))
@@ -197,14 +206,11 @@ def test_bad_data_changes_nothing(wrong, words, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"b1": None}, r"net.params\['b1'\] must be an array of floats, got None"),
-        ({"b1": [0.0] * 4}, r"net.params\['b1'\] must be an array of floats"),
-        (
-            {"b1": np.zeros(4, int)},
-            r"net.params\['b1'\] must be .* an array of int64, shape \(4,\)",
-        ),
-        ({"b1": np.full(4, np.nan)}, r"net.params\['b1'\] must be finite"),
-        ({"b1": np.broadcast_to(0.0, 4)}, r"net.params\['b1'\] is read-only"),
+        ({"b1": None}, r"net.params\['b1'\] must be a writable array of finite floats, got None"),
+        ({"b1": [0.0] * 4}, r"net.params\['b1'\] must be .*, got \[0.0, 0.0"),
+        ({"b1": np.zeros(4, int)}, r"net.params\['b1'\] must be .*, got array\(\[0, 0"),
+        ({"b1": np.full(4, np.nan)}, r"net.params\['b1'\] must be .*, got array\(\[nan"),
+        ({"b1": np.broadcast_to(0.0, 4)}, r"net.params\['b1'\] must be a writable"),
         ({"W2": np.zeros((3, 4))}, r"net cannot predict x_train\[:1\]: .*'W2': \(3, 4\)"),
         ({"more": np.zeros(4)}, "the gradient must have the shapes of net.params"),
     ],
@@ -258,11 +264,11 @@ def test_an_error_in_the_first_gradient_changes_nothing_later_ones_keep_the_step
     options = {"method": "backprop", "rng": rng, "learning_rate": 1e-3}
     place = Checkpoints(tmp_path / "a" / "b")
     unchanged(net, tmp_path, data, words="the reason", checkpoints=place, **options)
-    before, state = net.params["b2"].copy(), generators.state(rng)
+    before, state = net.params["b2"].copy(), resume.generator(rng)
     with pytest.raises(ValueError, match="the reason"):
         train(net, data, **options)
     np.testing.assert_allclose(net.params["b2"], before - 2e-3, rtol=1e-12)
-    assert generators.state(rng) != state
+    assert resume.generator(rng) != state
 
 
 def test_lists_train_as_arrays_do(data):

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import reprlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ import numpy as np
 from fastgrad._files import replacing
 from fastgrad._typing import Array
 from fastgrad._version import __version__
-from fastgrad.training.arguments import brief
 
 PATTERN = "checkpoint-*.npz"
 HEADER = {"iteration": int, "generator": dict, "config": dict, "seconds": float}
@@ -63,10 +63,9 @@ def write(folder: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
     header = {name: getattr(checkpoint, name) for name in HEADER}
     header |= {"fastgrad": __version__, "arrays": sorted(arrays)}
     text = json.dumps(header, allow_nan=False)
-    arrays["header"] = np.frombuffer(text.encode(), np.uint8)
-    path = Path(folder) / PATTERN.replace("*", f"{checkpoint.iteration:08d}")
+    path = Path(folder, PATTERN.replace("*", f"{checkpoint.iteration:08d}"))
     with replacing(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
     _logger.info("wrote %s", path)
     return path
 
@@ -84,8 +83,6 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     ValueError
         If it is damaged, or no checkpoint of this version. The message names the one before it.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be that of a checkpoint or a folder, got {brief(path)}")
     path = Path(path)
     found = newest_first(path) if path.is_dir() else [path]
     if not found:
@@ -103,7 +100,6 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _arrays(file: IO[bytes]) -> dict[str, Array]:
-    """Return the arrays of an npz file."""
     archive = zipfile.ZipFile(file)
     # Stored bytes that do not overlap cannot be more than the file has: no bomb fits in there.
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -120,8 +116,7 @@ def _arrays(file: IO[bytes]) -> dict[str, Array]:
 
 def _parse(path: Path, arrays: dict[str, Array]) -> Checkpoint:
     header = json.loads(arrays.pop("header").tobytes())
-    written = header.pop("fastgrad")
-    if written != __version__:
+    if (written := header.pop("fastgrad")) != __version__:
         raise ValueError(
             f"it is of fastgrad {written!r}; this is {__version__}, which may compute other bits"
         )
@@ -132,10 +127,10 @@ def _parse(path: Path, arrays: dict[str, Array]) -> Checkpoint:
         group, _, column = name.partition(".")
         groups[group][column] = array
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise ValueError(f"{name} must hold finite numbers, got {brief(array)}")
+            raise ValueError(f"{name} must hold finite numbers, got {reprlib.repr(array)}")
     for name, kind in HEADER.items():
-        if type(header[name]) is not kind:
-            raise ValueError(f"{name} must be of type {kind.__name__}, got {brief(header[name])}")
+        if type(value := header[name]) is not kind:
+            raise ValueError(f"{name} must be of type {kind.__name__}, got {reprlib.repr(value)}")
     if not 0 <= header["seconds"] < math.inf:
         raise ValueError(f"seconds must be finite and from 0, got {header['seconds']}")
     return Checkpoint(params=groups["params"], history=groups["history"], path=path, **header)

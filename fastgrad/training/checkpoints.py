@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastgrad.training.arguments import brief, count, positive
+from fastgrad.training.arguments import count, positive
 from fastgrad.training.checkpoint_file import PATTERN, Checkpoint, newest_first, write
 from fastgrad.training.lock import alone_in
 
 
-@dataclass
 class Checkpoints:
     """Where, and how often, a training run writes a checkpoint.
 
@@ -53,38 +52,35 @@ class Checkpoints:
     12
     """
 
-    folder: str | os.PathLike[str]
-    every: int | None = None
-    minutes: float | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    last: Path | None = field(default=None, init=False)
-    _since: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.folder, str | os.PathLike):
-            raise TypeError(f"folder must be a path, got {brief(self.folder)}")
-        if self.every is not None:
-            self.every = count("every", self.every)
-        if self.minutes is not None:
-            self.minutes = positive("minutes", self.minutes)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int | None = None,
+        minutes: float | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.every = None if every is None else count("every", every)
+        self.minutes = None if minutes is None else positive("minutes", minutes)
         try:
-            self.about = dict(json.loads(json.dumps(self.about, allow_nan=False)))
+            self.about = dict(json.loads(json.dumps(about or {}, allow_nan=False)))
         except (TypeError, ValueError) as error:
             raise TypeError(
-                f"about must be a dict of JSON's types, got {brief(self.about)}: {error}"
+                f"about must be a dict of JSON's types, got {reprlib.repr(about)}: {error}"
             ) from error
+        self.last: Path | None = None
+        self._since = time.monotonic()
 
     @contextmanager
     def opened(self, resumed: Checkpoint | None) -> Iterator[None]:
         """Lock the folder; refuse one that holds the checkpoints of another run."""
-        folder = Path(self.folder)
-        with alone_in(folder):
-            self.last = None if resumed is None else resumed.path
-            own = self.last is not None and self.last.parent.resolve() == folder.resolve()
-            if not own and (found := newest_first(folder)):
+        with alone_in(self.folder):
+            self.last = resumed.path if resumed else None
+            own = self.last is not None and self.last.parent.resolve() == self.folder.resolve()
+            if not own and (found := newest_first(self.folder)):
                 raise ValueError(
-                    f"{folder} holds {found[0].name} of an earlier run: resume that run, or take "
-                    "another folder"
+                    f"{self.folder} holds {found[0].name} of an earlier run: resume that run, or "
+                    "take another folder"
                 )
             self._since = time.monotonic()
             yield
@@ -108,14 +104,11 @@ class Checkpoints:
                 stacklevel=3,
             )
             return
-        # Also those of a future that was given up for an earlier checkpoint.
         kept = {path.name, self.last.name if self.last else ""}
-        for old in newest_first(self.folder) if len(kept) == 2 else []:
+        # Also those of a future that was given up, and what a killed process has left.
+        for old in [*newest_first(self.folder), *self.folder.glob(f".{PATTERN}.*")]:
             if old.name not in kept:
                 old.unlink(missing_ok=True)
-        # What a killed process has left.
-        for part in Path(self.folder).glob(f".{PATTERN}.*"):
-            part.unlink(missing_ok=True)
         self.last = path
 
     def remove(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from fastgrad._parallel import threads
 from fastgrad.training import arguments
-from fastgrad.training.arguments import METHODS, Data, Trainable, brief, check_kind
+from fastgrad.training.arguments import METHODS, Data, check_kind, count, positive
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.checkpoints import Checkpoints
 from fastgrad.training.history import History
@@ -17,7 +18,7 @@ from fastgrad.training.run import Run
 
 
 def train(
-    net: Trainable,
+    net: Any,
     data: Data,
     *,
     iterations: int = 100,
@@ -98,7 +99,7 @@ def train(
     True
     """
     if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {brief(method)}")
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {reprlib.repr(method)}")
     threads.count(workers)
     check_kind("rng", rng, np.random.Generator, "numpy.random.default_rng(seed)")
     check_kind("checkpoints", checkpoints, Checkpoints, "Checkpoints(folder, every=100)")
@@ -106,13 +107,16 @@ def train(
     check_kind("stop", stop, Callable, "fastgrad.training.Stop()")
     check_kind("on_evaluation", on_evaluation, Callable, "a function of the history")
     config: dict[str, Any] = {
-        "iterations": arguments.count("iterations", iterations),
-        "batch_size": arguments.count("batch_size", batch_size),
-        "learning_rate": arguments.positive("learning_rate", learning_rate),
+        "iterations": count("iterations", iterations),
+        "batch_size": count("batch_size", batch_size),
+        "learning_rate": positive("learning_rate", learning_rate),
         "method": method,
-        "h": arguments.positive("h", h),
-        "eval_every": arguments.count("eval_every", eval_every),
+        "h": positive("h", h),
+        "eval_every": count("eval_every", eval_every),
     }
+    if checkpoints:
+        often = {"every": checkpoints.every, "minutes": checkpoints.minutes}
+        config = {**checkpoints.about, **often, **config}
     data = arguments.arrays(data)
     arguments.check_network(net, data)
     run = Run(net, data, config, rng, workers, checkpoints, on_evaluation)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from fastgrad._parallel import blas
-from fastgrad.training import generators, resume
-from fastgrad.training.arguments import Data, Trainable, check_gradient
+from fastgrad.training import resume
+from fastgrad.training.arguments import Data, check_gradient
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.checkpoints import Checkpoints
 from fastgrad.training.history import DivergedError, History
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 class Run:
     """A training run; a run that goes on from its checkpoint must have the same `config`."""
 
-    net: Trainable
+    net: Any
     data: Data
     config: dict[str, Any]
     rng: np.random.Generator | None
@@ -38,50 +38,44 @@ class Run:
     start: float = field(default_factory=time.perf_counter)
 
     def go(self, saved: Checkpoint | None, stop: Callable[[], bool], progress: bool) -> History:
-        """Take the steps that are left, from a checkpoint or from the beginning."""
-        if self.checkpoints:
-            often = {"every": self.checkpoints.every, "minutes": self.checkpoints.minutes}
-            self.config = {**self.checkpoints.about, **often, **self.config}
+        """Take the steps that are left, from a checkpoint or from the beginning.
+
+        After an error before the first step is done, parameters and generator are as before.
+        """
         if self.checkpoints or saved:
             self.config["data"] = resume.digest(self.data)
         if saved:
             resume.check(saved, self.net.params, self.rng, self.config)
             self.history = resume.history(saved)
-        done, total = len(self.history.loss), self.config["iterations"]
-        disable = None if progress else True  # None: where there is no terminal
-        with (
-            self.checkpoints.opened(saved) if self.checkpoints else contextlib.nullcontext(),
-            blas.one_thread(),
-            tqdm(total=total, initial=done, unit="step", disable=disable) as bar,
-            self.undone_unless_begun(),
-        ):
-            if saved:
-                resume.restore(saved, self.net.params, self.rng)
-                self.start -= saved.seconds
-                _logger.info("went on after %d iterations, from %s", done, saved.path)
-            self.evaluate()  # a checkpoint is written before the accuracies of its step
-            for step in range(done, total):
-                self.step()
-                bar.update()
-                stopped = stop()
-                due = stopped or step == total - 1
-                if self.checkpoints and (due or self.checkpoints.due(step + 1)):
-                    self.checkpoints.save(self.checkpoint())
-                if stopped:
-                    break
-                self.evaluate()
-        return self.history
-
-    @contextlib.contextmanager
-    def undone_unless_begun(self) -> Iterator[None]:
-        """Put parameters and generator back after an error before the first step was done."""
-        done, before = len(self.history.loss), self.checkpoint()
+        done, total, before = len(self.history.loss), self.config["iterations"], self.checkpoint()
+        hidden = None if progress else True  # None: shown at a terminal
         try:
-            yield
+            with (
+                self.checkpoints.opened(saved) if self.checkpoints else contextlib.nullcontext(),
+                blas.one_thread(),
+                tqdm(total=total, initial=done, unit="step", disable=hidden) as bar,
+            ):
+                if saved:
+                    resume.restore(saved, self.net.params, self.rng)
+                    self.start -= saved.seconds
+                    _logger.info("went on after %d iterations, from %s", done, saved.path)
+                if done:
+                    self.evaluate()  # a checkpoint is written before the accuracies of its step
+                for step in range(done, total):
+                    self.step()
+                    bar.update()
+                    stopped = stop()
+                    last = stopped or step == total - 1
+                    if self.checkpoints and (last or self.checkpoints.due(step + 1)):
+                        self.checkpoints.save(self.checkpoint())
+                    if stopped:
+                        break
+                    self.evaluate()
         except Exception:
             if len(self.history.loss) == done:
                 resume.restore(before, self.net.params, self.rng)
             raise
+        return self.history
 
     def step(self) -> None:
         """Draw a batch, take its gradient, move the parameters."""
@@ -104,9 +98,7 @@ class Run:
     def check_convergence(self) -> None:
         """Raise if no gradient helps any more: nothing can go on from there."""
         loss = self.history.loss[-1]
-        largest = float(
-            np.max([np.abs(array).max(initial=0) for array in self.net.params.values()])
-        )
+        largest = float(np.max([np.abs(a).max(initial=0) for a in self.net.params.values()]))
         h = math.inf if self.config["method"] == "backprop" else self.config["h"]
         if math.isfinite(loss) and largest + h > largest:
             return
@@ -122,8 +114,7 @@ class Run:
     def evaluate(self) -> None:
         """Take the accuracies if they are due after the last step."""
         history, step = self.history, len(self.history.loss) - 1
-        due = step % self.config["eval_every"] == 0 or step == self.config["iterations"] - 1
-        if step < 0 or not due:
+        if step % self.config["eval_every"] and step < self.config["iterations"] - 1:
             return
         train, test = (self.net.accuracy(x, t, workers=self.workers) for x, t in self.data)
         history.evaluated.append(step)
@@ -142,7 +133,7 @@ class Run:
                 name: np.array(column, int if name == "evaluated" else float)
                 for name, column in vars(self.history).items()
             },
-            generator=generators.state(self.rng),
+            generator=resume.generator(self.rng),
             config=self.config,
             seconds=time.perf_counter() - self.start,
         )
