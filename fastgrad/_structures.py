@@ -21,9 +21,6 @@ FLOAT64: np.dtype[Any] = np.dtype(float)
 _locks: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 """One for each array in use, or that whose memory it views, by its id."""
 
-Part = tuple[int, range, slice]
-"""A leaf, flat indices within it, and where they stand in a block."""
-
 
 class Parameters:
     """The arrays of `x`: one array or number, or a dict, list or tuple of them, however nested.
@@ -47,13 +44,9 @@ class Parameters:
         self.given = [leaf for _, leaf in items]
         self.leaves = [real_array(leaf, place) for place, leaf in items]
         self.numbers = [isinstance(leaf, numbers.Real) for leaf in self.given]
-        own = [isinstance(leaf, np.ndarray) for leaf in self.given]
-        self.movable = [
-            mine and leaf.flags.writeable for mine, leaf in zip(own, self.leaves, strict=True)
-        ]
+        self.movable = [isinstance(x, np.ndarray) and x.flags.writeable for x in self.given]
         self.dtypes = [leaf.dtype for leaf in self.leaves]
         self.dtype: np.dtype[Any] = np.result_type(FLOAT64, *self.dtypes)
-        self.one_dtype = all(dtype == self.dtype for dtype in self.dtypes)
         self.epsilons = [float(np.finfo(dtype).eps) for dtype in self.dtypes]
         self.starts = [0, *accumulate(leaf.size for leaf in self.leaves)]
         self.size = self.starts[-1]
@@ -61,17 +54,16 @@ class Parameters:
         self.has_labels = [_labels.is_labelled(leaf) for leaf in self.given]
         # From the longest steps through memory on; a copy in a worker may have other ones.
         self._axes = [
-            sorted(range(leaf.ndim), key=lambda axis: -abs(leaf.strides[axis]))
-            for leaf in self.leaves
+            None if a.flags.c_contiguous else np.argsort(-np.abs(a.strides), kind="stable").tolist()
+            for a in self.leaves
         ]
-        self._views = [leaf.flags.c_contiguous and leaf.dtype is FLOAT64 for leaf in self.leaves]
         self._locks: Any = None
 
     @property
     def is_vector(self) -> bool:
         """Whether the long vector is what f takes: x is one vector of float64."""
-        plain = self.is_array and self._views[0] and not self.has_labels[0]
-        return plain and self.leaves[0].ndim == 1
+        plain = self.is_array and self.dtypes == [FLOAT64] and self._axes == [None]
+        return plain and self.leaves[0].ndim == 1 and not self.has_labels[0]
 
     def held(self) -> contextlib.AbstractContextManager[Any]:
         """Keep other threads from moving this x, and from copying it while it is moved."""
@@ -91,18 +83,20 @@ class Parameters:
             return self._joined(self.leaves)
 
     def _joined(self, arrays: list[Array]) -> Array:
-        parts = [array.astype(self.dtype).reshape(-1) for array in arrays]
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self.dtype), *parts])
+        parts = [array.reshape(-1) for array in arrays]
+        return np.concatenate([np.empty(0), *parts], dtype=self.dtype)
 
     def build(self, vector: Array) -> Any:
         """Return a long vector in the structure of x, for f: views of it where that will do."""
         pieces = []
-        for k, (leaf, part) in enumerate(zip(self.leaves, self.parts(vector), strict=True)):
+        for k, (leaf, axes, part) in enumerate(
+            zip(self.leaves, self._axes, self.parts(vector), strict=True)
+        ):
             piece = part.reshape(leaf.shape)
-            if vector.dtype.kind != "c" and not self._views[k]:
-                axes = self._axes[k]
-                piece = piece.transpose(axes).astype(leaf.dtype.newbyteorder("="), order="C")
-                piece = piece.transpose(np.argsort(axes))
+            if vector.dtype.kind != "c":
+                if axes:
+                    piece = piece.transpose(axes).copy().transpose(np.argsort(axes))
+                piece = piece.astype(leaf.dtype.newbyteorder("="), copy=False)
             if self.numbers[k]:
                 piece = piece.item() if piece.dtype.itemsize in (8, 16) else piece[()]
             pieces.append(self.labelled(k, piece))
@@ -116,15 +110,13 @@ class Parameters:
         outer = [None] * (piece.ndim - len(axes))
         return _labels.with_labels(piece, outer + axes, getattr(self.given[k], "name", None))
 
-    def split(self, block: range) -> list[Part]:
-        """Return what each leaf has of a block of coordinates."""
-        if len(self.leaves) == 1:
-            return [(0, block, slice(0, len(block)))] if block else []
-        parts, begin = [], block.start
+    def split(self, block: range) -> list[tuple[int, range, slice]]:
+        """Return what a block of coordinates has of leaves: which, where there, where in it."""
+        parts = []
         for k, (start, stop) in enumerate(pairwise(self.starts)):
-            first, last = max(begin, start), min(block.stop, stop)
+            first, last = max(block.start, start), min(block.stop, stop)
             if first < last:
-                where = slice(first - begin, last - begin)
+                where = slice(first - block.start, last - block.start)
                 parts.append((k, range(first - start, last - start), where))
         return parts
 
@@ -140,14 +132,11 @@ class Parameters:
         """Return the relative precision of some coordinates: a number where they share it."""
         if len(set(self.epsilons)) == 1:
             return self.epsilons[0]
-        out = np.empty(len(block))
-        for leaf, _, where in self.split(block):
-            out[where] = self.epsilons[leaf]
-        return out
+        return np.repeat(self.epsilons, np.diff(self.starts))[block.start : block.stop]
 
     def round(self, values: Array, block: range) -> Array:
         """Return values of some coordinates, one a row, as their own dtypes round them."""
-        if not self.one_dtype:
+        if set(self.dtypes) != {self.dtype}:
             for leaf, _, where in self.split(block):
                 values[where] = values[where].astype(self.dtypes[leaf])
         return values
@@ -159,9 +148,8 @@ class Parameters:
         before it.
         """
         pieces = []
-        for k, leaf in enumerate(self.leaves):
-            piece = vector[..., self.starts[k] : self.starts[k + 1]]
-            piece = piece.reshape(vector.shape[:-1] + leaf.shape)
+        for k, (leaf, part) in enumerate(zip(self.leaves, self.parts(vector), strict=True)):
+            piece = part.reshape(vector.shape[:-1] + leaf.shape)
             pieces.append(self.labelled(k, piece.astype(self.dtypes[k], copy=False)))
         return self.rebuild(pieces)
 
@@ -170,18 +158,15 @@ class Parameters:
         return leaves[0] if self.is_array else _rebuild(self.x, iter(leaves))
 
     def parts(self, vector: Array) -> list[Array]:
-        """Return what each leaf has of a long vector."""
-        return [vector[first:last] for first, last in pairwise(self.starts)]
+        """Return what each leaf has of a long vector, the last axis."""
+        return [vector[..., first:last] for first, last in pairwise(self.starts)]
 
     def spread(self, value: Any, argument: str) -> Array:
         """Return `value` for each coordinate: a number for all, or a structure like `x`."""
-        if isinstance(value, numbers.Real) and not self.is_array:
-            sides = [np.array(value, float)] * len(self.leaves)
-        else:
-            sides = self._sides(value, argument, "be a number or have the structure of x")
+        if isinstance(value, numbers.Real):
+            value = self.rebuild([value] * len(self.leaves))
         parts = [np.empty(0)]
-        for side, leaf in zip(sides, self.leaves, strict=True):
-            check_real(side, argument)
+        for side, leaf in zip(self._sides(value, argument), self.leaves, strict=True):
             try:
                 parts.append(np.broadcast_to(side.astype(float), leaf.shape).reshape(-1))
             except ValueError:
@@ -193,12 +178,8 @@ class Parameters:
 
     def matching(self, value: Any, argument: str) -> list[Array]:
         """Return copies of the arrays of `value`, which has the structure and the shapes of x."""
-        # An empty list is an array here, where x is one.
-        empty = isinstance(value, list | tuple) and not value and self.is_array
-        value = np.array(value) if empty else value
-        sides = self._sides(value, argument, "have the structure of x")
+        sides = self._sides(value, argument)
         for side, name, leaf in zip(sides, self.names, self.leaves, strict=True):
-            check_real(side, argument + name.removeprefix("x"))
             if side.shape != leaf.shape:
                 hint = "; is it transposed?" if side.shape == leaf.shape[::-1] else ""
                 raise ValueError(
@@ -206,21 +187,6 @@ class Parameters:
                     f"{side.shape}{hint}"
                 )
         return sides
-
-    def _sides(self, value: Any, argument: str, wanted: str) -> list[Array]:
-        """Return copies of the arrays of `value`, one for each leaf of x."""
-        given = list(_leaves(value, "x"))
-        names = [name for name, _ in given]
-        if sorted(names) != sorted(self.names):
-            own = "one array" if self.is_array else ", ".join(self.names)
-            raise ValueError(
-                f"{argument} must {wanted}, {own}; got {', '.join(names) or 'nothing'}"
-            )
-        if names != self.names:
-            given.sort(key=lambda pair: self.names.index(pair[0]))
-        for (_, side), leaf in zip(given, self.given, strict=True):
-            _labels.check_labels(side, leaf, argument)
-        return [as_numbers(side, argument) for _, side in given]
 
     def vector_of(self, value: Any, argument: str) -> Array:
         """Return a finite structure like `x`, of the same shapes, as one long vector."""
@@ -230,6 +196,24 @@ class Parameters:
             k = int(finite.argmin())
             raise ValueError(f"{argument}{self.name(k)[1:]} must be finite, got {vector[k]}")
         return vector
+
+    def _sides(self, value: Any, argument: str) -> list[Array]:
+        """Return copies of the arrays of `value`, one for each leaf of x."""
+        given = [("x", value)] if self.is_array else list(_leaves(value, "x"))
+        names = [name for name, _ in given]
+        if sorted(names) != sorted(self.names):
+            raise ValueError(
+                f"{argument} must have the structure of x, {', '.join(self.names)}; got "
+                f"{', '.join(names) or 'nothing'}"
+            )
+        if names != self.names:
+            given.sort(key=lambda pair: self.names.index(pair[0]))
+        sides = []
+        for (name, side), leaf in zip(given, self.given, strict=True):
+            _labels.check_labels(side, leaf, argument)
+            sides.append(as_numbers(side, argument))
+            check_real(sides[-1], argument + name[1:])
+        return sides
 
 
 def _owner(array: Any) -> Any:
