@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgrad._arrays import as_numbers
 from fastgrad._typing import Array, Integers
 
 TINY = 1e-7
@@ -108,10 +109,7 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
     >>> class_numbers([[0, 0, 1], [1, 0, 0]], 2, 3)
     array([2, 0])
     """
-    try:
-        t = np.asarray(t)
-    except ValueError:
-        raise ValueError("t must be one array of labels, got rows of different lengths") from None
+    t = t if isinstance(t, np.ndarray) else as_numbers(t, "t")
     if samples == 0:
         raise ValueError("x must hold at least one sample, got an empty batch")
     if samples == 1 and (t.ndim == 0 or (t.ndim == 1 and t.size == classes > 1)):

@@ -64,7 +64,7 @@ def test_one_sample_in_every_form(t):
         ([[0, 1, 0], [1, math.nan, 0]], ValueError, "one-hot.*row 1"),
         ([0.0, 1.0], TypeError, "integer class numbers, got dtype float64"),
         (["a", "b"], TypeError, "integer class numbers"),
-        ([[0, 1], [1]], ValueError, "t must be one array of labels, got rows of different"),
+        ([[0, 1], [1]], ValueError, "t must be an array of numbers, got .* rows differ in length"),
         (None, ValueError, r"shape \(2,\) or one-hot .*got shape \(\)"),
         ([[0, 1, 0], ["a", "b", "c"]], TypeError, "numbers"),
     ],

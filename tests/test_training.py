@@ -162,8 +162,8 @@ def bad_data():
     yield None, f"{pairs}.*, got None"
     yield good, pairs
     yield (x, t, x, t), pairs
-    yield (good, (x[:0], t[:0])), r"x_test must hold at least one sample.*shape \(0, 6\)"
-    yield ((x[:0], t[:0]), good), "x_train must hold at least one sample"
+    yield (good, (x[:0], t[:0])), "t_test does not fit: x must hold at least one sample"
+    yield ((x[:0], t[:0]), good), "cannot predict x_train.*x must hold at least one sample"
     yield (good, (x, t + 1)), "t_test does not fit.*from 0 to 2, got 3 for sample 2"
     yield ((x, t - 1), good), "t_train does not fit.*from 0 to 2, got -1"
     yield (good, (x, t[:4])), r"t_test does not fit.*\(9,\)"
@@ -180,13 +180,14 @@ def bad_data():
         (good, ([*rows, [1.0]], [*t, 1])),
         "x_test must be an array .* differ in length",
     )
-    yield (good, (x[0], t)), r"x_test must hold at least one sample, one a row.*\(6,\)"
+    yield (good, (x[0], t)), r"x_train and x_test .*one shape, got \(\(6,\), \(\)\)"
     yield (good, (x, None)), "t_test must hold real numbers"
     yield {"train": good, "test": good}, pairs
     yield (good, (np.ma.masked_greater(x, 0), t)), "x_test must have no masked entries"
     yield (good, (x, np.ma.masked_equal(t, 1))), "t_test must have no masked entries"
     yield (good, (x.astype("M8[s]"), t)), "x_test must hold real numbers, got dtype datetime"
-    yield (good, (3.0, t)), "x_test must hold at least one sample, one a row"
+    yield (good, (3.0, t)), "x_train and x_test must hold samples of one shape"
+    yield ((x[0], t), (x[0], t)), r"net cannot predict x_train\[:1\]"
     yield (good, (x, t[:, None])), r"t_test does not fit.*got shape \(9, 1\)"
     yield (good, (x, t > 0)), "t_test does not fit.*integer class numbers, got dtype bool"
     yield (

@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent import futures
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -111,46 +111,32 @@ def _download(url: str, output_file: str, pooch: Any) -> None:
     """Write to a file what the server sends, byte for byte, within `MAX_BYTES` and `MAX_SECONDS`.
 
     Pooch's own downloader unpacks what calls itself packed, in memory and without a bound, and has
-    no limit of time.
+    no limit of time. Nothing ends an answer, nor its headers, that come a byte now and then. So
+    another thread waits for them: too late, it finds the file closed.
     """
-    until = time.monotonic() + MAX_SECONDS
-    with _answer(url) as response, open(output_file, "wb") as file:
-        response.raise_for_status()
-        size = int(response.headers.get("Content-Length", "0"))
-        hidden = None if sys.stderr else True  # None: shown at a terminal
-        with tqdm(total=size, unit="B", unit_scale=True, disable=hidden) as bar:
-            # read1 hands over what is there: it does not wait for a full chunk from who sends a
-            # byte now and then.
-            while chunk := response.raw.read1(_CHUNK, decode_content=False):
-                bar.update(file.write(chunk))
-                if file.tell() > MAX_BYTES:
-                    raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
-                if time.monotonic() > until:
-                    raise _too_slow()
+    done: futures.Future[None] = futures.Future()
+    with open(output_file, "wb") as file:
+        threading.Thread(target=_receive, args=(url, file, done), daemon=True).start()
+        try:
+            done.result(MAX_SECONDS)
+        except futures.TimeoutError:
+            raise ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds") from None
 
 
-def _answer(url: str) -> Any:
-    """Return the answer to a request once its headers are there, or raise when the time is over.
-
-    Nothing ends a request whose headers come a byte now and then. So another thread waits for
-    them: too late, it is left alone with what it hears.
-    """
+def _receive(url: str, file: IO[bytes], done: futures.Future[None]) -> None:
     import requests
 
-    def ask() -> None:
-        try:
-            headers = {"Accept-Encoding": "identity"}
-            answer.set_result(requests.get(url, stream=True, timeout=TIMEOUT, headers=headers))
-        except BaseException as error:
-            answer.set_exception(error)
-
-    answer: futures.Future[Any] = futures.Future()
-    threading.Thread(target=ask, daemon=True).start()
     try:
-        return answer.result(MAX_SECONDS)
-    except futures.TimeoutError:
-        raise _too_slow() from None
-
-
-def _too_slow() -> ValueError:
-    return ValueError(f"the answer took longer than {MAX_SECONDS:g} seconds")
+        headers = {"Accept-Encoding": "identity"}
+        with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length", "0"))
+            hidden = None if sys.stderr else True  # None: shown at a terminal
+            with tqdm(total=size, unit="B", unit_scale=True, disable=hidden) as bar:
+                while chunk := response.raw.read(_CHUNK, decode_content=False):
+                    bar.update(file.write(chunk))
+                    if file.tell() > MAX_BYTES:
+                        raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")
+        done.set_result(None)
+    except BaseException as error:
+        done.set_exception(error)

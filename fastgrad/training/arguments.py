@@ -42,7 +42,7 @@ def check_kind(name: str, value: Any, kind: Any, advice: str) -> None:
 
 
 def arrays(data: Any) -> Data:
-    """Return the data as arrays: real, finite, not empty, train and test samples alike."""
+    """Return the data as arrays: real, finite, train and test samples alike."""
     try:
         (x_train, t_train), (x_test, t_test) = data
     except (TypeError, ValueError):
@@ -50,8 +50,8 @@ def arrays(data: Any) -> Data:
             "data must be ((x_train, t_train), (x_test, t_test)), as fastgrad.load_mnist returns "
             f"it, got {reprlib.repr(data)}"
         ) from None
-    train = _samples("x_train", x_train), _array("t_train", t_train)
-    test = _samples("x_test", x_test), _array("t_test", t_test)
+    train = _array("x_train", x_train), _array("t_train", t_train)
+    test = _array("x_test", x_test), _array("t_test", t_test)
     shapes = train[0].shape[1:], test[0].shape[1:]
     if shapes[0] != shapes[1]:
         raise ValueError(f"x_train and x_test must hold samples of one shape, got {shapes}")
@@ -103,19 +103,12 @@ def _check_params(params: Any) -> None:
             )
 
 
-def _samples(name: str, value: Any) -> Array:
-    x = _array(name, value)
-    if x.ndim < 2 or not x.size:
-        raise ValueError(f"{name} must hold at least one sample, one a row, got shape {x.shape}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{name} must be finite, got nan or inf")
-    return x
-
-
 def _array(name: str, value: Any) -> Array:
     if np.ma.is_masked(value):
         raise ValueError(f"{name} must have no masked entries: leave those samples out")
     array = np.asarray(value) if isinstance(value, np.ndarray) else as_numbers(value, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got nan or inf")
     return array
