@@ -37,11 +37,8 @@ def add_options(add: Callable[..., object]) -> None:
         choices=["relu", "sigmoid", "tanh"],
         help="of the multi-layer network (default: relu)",
     )
-    add(
-        "--dataset",
-        default="mnist-5k",
-        help=f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}",
-    )
+    sets = f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}"
+    add("--dataset", default="mnist-5k", help=sets)
     add("--data-dir", type=Path, help="where the data set's IDX files are already")
     add("--seed", type=int, help="seed of NumPy's global generator")
     add("--workers", type=int, help="workers at most; -1: one for each core (default: 1)")

@@ -11,6 +11,7 @@ import sys
 import time
 import timeit
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +38,7 @@ from fastgrad.training import (
     read,
     train,
 )
-from fastgrad.training.arguments import Data
+from fastgrad.training.arguments import METHODS, Data
 
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
@@ -45,17 +46,11 @@ PARAMETER_SAMPLE = 50
 ABOUT = ("network", "hidden_size", "activation", "dataset", "seed")
 """Options that a checkpoint keeps beside the arguments of `train`."""
 
-ARGUMENTS = {
-    "batch_size": "batch_size",
-    "learning_rate": "learning_rate",
-    "method": "method",
-    "step": "h",
-    "eval_every": "eval_every",
-    "iterations": "iterations",
-    "checkpoint_every": "every",
-    "checkpoint_minutes": "minutes",
+KEPT = {"step": "h", "checkpoint_every": "every", "checkpoint_minutes": "minutes"} | {
+    name: name
+    for name in (*ABOUT, "batch_size", "learning_rate", "method", "eval_every", "iterations")
 }
-"""Options that a resumed run takes from the checkpoint as well, and their names there.
+"""Options that a resumed run takes from the checkpoint, and their names there.
 
 No path is among them: a checkpoint may come from anyone.
 """
@@ -71,8 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             saved = None if options.resume is None else read(options.resume)
             if saved is not None:
                 # What is given again stands; `train` says where it differs from the checkpoint.
-                names = {**{name: name for name in ABOUT}, **ARGUMENTS}.items()
-                kept = {option: saved.config[n] for option, n in names if n in saved.config}
+                kept = {option: saved.config[n] for option, n in KEPT.items() if n in saved.config}
                 options = parser.parse_args(argv, argparse.Namespace(**kept))
                 _check_about(saved, options)
             options.output_dir = _folder(options)
@@ -97,20 +91,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_options(parser.add_argument)
-    _add_training(parser)
-    _add_files(parser.add_argument)
-    return parser
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "--method",
-        default="incremental",
-        choices=["incremental", "full", "naive", "backprop"],
-        help=f"how the gradient is taken {DEFAULT}",
-    )
+    add_options(add)
+    add("--method", default="incremental", choices=METHODS, help=f"how to take gradients {DEFAULT}")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--iterations", type=int, default=100, help=f"steps of training {DEFAULT}")
     length.add_argument("--epochs", type=int, help="instead: passes over the training images")
@@ -124,6 +107,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help=f"accuracies after so many iterations, or: epoch {DEFAULT}",
     )
     add("--no-progress", action="store_true", help="no progress bar")
+    _add_files(add)
+    return parser
 
 
 def number_or_epoch(text: str) -> int | str:
@@ -178,11 +163,9 @@ def _check_about(saved: Checkpoint, options: argparse.Namespace) -> None:
 
 def _folder(options: argparse.Namespace) -> Path:
     """Return the folder for the results: where the checkpoint is, if nothing else is said."""
-    folder: Path | None = options.output_dir
-    resume: Path | None = options.resume
-    if folder is None and resume is not None:
-        return resume if resume.is_dir() else resume.parent
-    return folder or Path("runs", time.strftime("%Y%m%d-%H%M%S"))
+    if options.output_dir is None and options.resume is not None:
+        return Path(options.resume if options.resume.is_dir() else options.resume.parent)
+    return options.output_dir or Path("runs", time.strftime("%Y%m%d-%H%M%S"))
 
 
 def _what_is_left(options: argparse.Namespace) -> str:
@@ -199,8 +182,6 @@ def _what_is_left(options: argparse.Namespace) -> str:
 
 def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) -> None:
     data, net = load(options)
-    if options.epochs is not None and options.epochs < 1:
-        raise ValueError(f"--epochs must be a whole number from 1, got {options.epochs}")
     if options.epochs is not None or options.eval_every == "epoch":
         epoch = max(1, len(data[0][0]) // max(1, options.batch_size))
         if options.epochs is not None:
@@ -265,16 +246,9 @@ def _print_timing(timing: dict[str, float], iterations: int, method: str) -> Non
     print(f"one gradient ({method}): {timing['gradient_ms']:.3g} ms")
     print(
         f"estimate, from {PARAMETER_SAMPLE} parameters and with one BLAS thread: the nditer loop "
-        "would have taken "
-        f"{nditer:.3g} s for one gradient, {_duration(nditer * iterations)} for this run"
+        f"would have taken {nditer:.3g} s for one gradient, "
+        f"{timedelta(seconds=round(nditer * iterations))} (h:mm:ss) for this run"
     )
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def _report(options: argparse.Namespace, net: Any, data: Data, history: History) -> None:

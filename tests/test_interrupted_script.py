@@ -156,7 +156,7 @@ def test_more_iterations_and_another_folder(finished, tmp_path, call):
         (["--hidden-size", 7], "--hidden-size must be what it was"),
         (["--dataset", "mnist"], "--dataset must be what it was when the run began: "),
         (["--activation", "tanh"], "--activation must be what it was"),
-        (["--epochs", 0], "--epochs must be a whole number from 1, got 0"),
+        (["--epochs", 0], "iterations must be a whole number from 1, got 0"),
         (["--method", "full"], "method must be what it was"),
         (["--step", 1e-3], "h must be what it was"),
         (["--seed", 1], "seed must be what it was"),

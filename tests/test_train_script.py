@@ -144,7 +144,7 @@ def test_epochs_and_their_evaluations(tmp_path, call):
         (["--step", "0"], "h must be"),
         (["--step", "inf"], "h must be"),
         (["--eval-every", "sometimes"], "eval-every"),
-        (["--epochs", "0"], "--epochs must be a whole number from 1, got 0"),
+        (["--epochs", "0"], "iterations must be a whole number from 1, got 0"),
         (["--iterations", "1e3"], "invalid int value: '1e3'"),
         (["--data-dir", "."], "data_dir goes with files"),
         (["--resume", "nowhere"], "nowhere is no file that can be read"),
