@@ -45,8 +45,7 @@ def real_array(x: Any, name: str) -> Array:
     array = np.asanyarray(x) if shared else as_numbers(x, name)
     kind = array.dtype.kind
     if isinstance(array, np.ma.MaskedArray | np.matrix):
-        masked = isinstance(array, np.ma.MaskedArray)
-        plain = f"{name}.filled(value) or {name}.compressed()" if masked else f"np.asarray({name})"
+        plain = f"{name}.filled(value)" if hasattr(array, "filled") else f"np.asarray({name})"
         raise TypeError(f"{name} must be a plain array, got {type(array).__name__}; pass {plain}")
     if kind == "c":
         raise TypeError(

@@ -49,24 +49,10 @@ def softmax(x: ArrayLike) -> Array:
 
 
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
-    """Return the mean of ``-log(y[n, t[n]] + 1e-7)`` over the batch.
+    """Return the mean of ``-log(y[n, t[n]] + 1e-7)`` over the batch; about 16.1 at most.
 
-    Parameters
-    ----------
-    y : array_like of float, shape (C,) or (N, C)
-        Probabilities, as `softmax` returns them.
-    t : array_like
-        Labels, one-hot or class numbers, see `class_numbers`.
-
-    Returns
-    -------
-    float
-        The loss. Its largest value is ``-log(1e-7)``, about 16.1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `class_numbers` does.
+    `y` are probabilities of C classes, as `softmax` returns them, shape (C,) or (N, C). `t` are
+    labels, one-hot or class numbers; `class_numbers` raises where they do not fit.
 
     Examples
     --------
@@ -98,11 +84,9 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
 
     Raises
     ------
-    ValueError
-        If there are no samples, if the shape does not fit, a class number is out of range, or a
-        row is not one-hot.
-    TypeError
-        If class numbers are not integers.
+    TypeError, ValueError
+        If there are no samples, if the shape does not fit, a class number is no integer or out of
+        range, or a row is not one-hot.
 
     Examples
     --------

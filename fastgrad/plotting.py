@@ -83,7 +83,7 @@ def plot_step_sweep(
     if len(steps):
         _guides(ax, steps, highest, sweep.order)
     if mark is not None:
-        marks = np.unique(np.concatenate([leaf.ravel() for leaf in Parameters(mark).leaves]))
+        marks = np.unique(Parameters(mark).vector())
         for k, h in enumerate(marks):
             mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps marked")
     ax.margins(y=0.1)

@@ -39,6 +39,7 @@ from fastgrad.training import (
     train,
 )
 from fastgrad.training.arguments import METHODS, Data
+from fastgrad.training.state import check_agrees
 
 PARAMETER_SAMPLE = 50
 """Parameters on which the nditer loop is timed."""
@@ -147,13 +148,8 @@ def _add_files(add: Callable[..., object]) -> None:
 
 def _check_about(saved: Checkpoint, options: argparse.Namespace) -> None:
     """Refuse other data or another network than the checkpoint's, before either is made."""
-    for name in ABOUT:
-        was, now = saved.config.get(name), getattr(options, name)
-        if was != now:
-            raise ValueError(
-                f"--{name.replace('_', '-')} must be what it was when the run began: {saved.path} "
-                f"says {was!r}, got {now!r}"
-            )
+    was = {name: saved.config.get(name) for name in ABOUT}
+    check_agrees(saved, was, {name: getattr(options, name) for name in ABOUT})
     sizes, numbers = options.hidden_size, sum(array.size for array in saved.params.values())
     numeric = isinstance(sizes, list) and sizes and all(type(size) is int for size in sizes)
     if not numeric or sum(a * b for a, b in pairwise(widths(options))) > numbers:

@@ -15,7 +15,7 @@ from fastgrad.training import (
     History,
     newest_first,
     read,
-    resume,
+    state,
     train,
 )
 
@@ -134,14 +134,14 @@ def saved(data, tmp_path):
 def refused(saved, data, words, *, hidden=4, rng=None, about=None, **options):
     """Check that going on is refused, and that nothing has been changed then."""
     net = TwoLayerNet(6, hidden, 3, rng=rng)
-    before, state = copy.deepcopy(net.params), resume.generator(rng)
+    before, drawn = copy.deepcopy(net.params), state.generator(rng or np.random)
     folder = saved.path.parent
     files = {path: path.read_bytes() for path in folder.iterdir()}
     place = Checkpoints(folder, about={"seed": 4} if about is None else about)
     with pytest.raises(ValueError, match=words):
         train(net, data, rng=rng, resume=saved, checkpoints=place, **{**OPTIONS, **options})
     assert same_bits(net.params, before)
-    assert resume.generator(rng) == state
+    assert state.generator(rng or np.random) == drawn
     assert {path: path.read_bytes() for path in folder.iterdir()} == files
 
 
@@ -174,39 +174,39 @@ def test_other_data_is_refused(saved, data):
 def test_another_generator_is_refused(data, tmp_path):
     run(data, draws("PCG64"), checkpoints=Checkpoints(tmp_path), stop=stop_after(4))
     saved = read(tmp_path)
-    refused(saved, data, r"by an rng \('PCG64'\): its state does not fit rng=None", about={})
+    refused(saved, data, r"by an rng \('PCG64'\): its state does not fit numpy.random", about={})
     other = np.random.Generator(np.random.Philox(1))
-    refused(saved, data, r"by an rng \('PCG64'\): .* rng=Generator\(Philox\)", rng=other, about={})
+    refused(saved, data, r"by an rng \('PCG64'\): .* Generator\(Philox\)", rng=other, about={})
 
 
 def test_a_hostile_state_of_the_generator_is_refused(saved, data):
-    state = saved.generator
-    assert state["state"]["pos"] <= 624
+    good = saved.generator
+    assert good["state"]["pos"] <= 624
     for change in (
-        {"state": {**state["state"], "pos": 625}},  # NumPy would read what lies behind the key
-        {"state": {**state["state"], "pos": -1}},
-        {"state": {**state["state"], "key": state["state"]["key"][1:]}},
-        {"state": {**state["state"], "key": [2**32, *state["state"]["key"][1:]]}},
+        {"state": {**good["state"], "pos": 625}},  # NumPy would read what lies behind the key
+        {"state": {**good["state"], "pos": -1}},
+        {"state": {**good["state"], "key": good["state"]["key"][1:]}},
+        {"state": {**good["state"], "key": [2**32, *good["state"]["key"][1:]]}},
         {"state": None},
         {"gauss": float("nan")},
         {"more": 1},
     ):
-        hostile = dataclasses.replace(saved, generator={**state, **change})
-        refused(hostile, data, "its state does not fit rng=None")
+        hostile = dataclasses.replace(saved, generator={**good, **change})
+        refused(hostile, data, "its state does not fit numpy.random")
     refused(dataclasses.replace(saved, generator={}), data, "drawn as they were")
 
 
 @pytest.mark.parametrize("name", ["PCG64", "Philox", "SFC64"])
 def test_numbers_too_large_for_the_state_are_refused(name):
     rng = np.random.Generator(getattr(np.random, name)(1))
-    state = resume.generator(rng)
-    resume.check_generator(rng, state)
+    good = state.generator(rng)
+    state.check_generator(rng, good)
     with pytest.raises(ValueError, match="its state does not fit"):
-        resume.check_generator(rng, {**state, "uinteger": 2**32})
-    inner = {key: 2**128 if type(value) is int else value for key, value in state["state"].items()}
-    hostile = {**state, "state": inner} if name == "PCG64" else {**state, "buffer_pos": 5}
+        state.check_generator(rng, {**good, "uinteger": 2**32})
+    inner = {key: 2**128 if type(value) is int else value for key, value in good["state"].items()}
+    hostile = {**good, "state": inner} if name == "PCG64" else {**good, "buffer_pos": 5}
     with pytest.raises(ValueError, match="its state does not fit"):
-        resume.check_generator(rng, hostile)
+        state.check_generator(rng, hostile)
 
 
 @pytest.mark.parametrize(

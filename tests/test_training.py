@@ -12,7 +12,7 @@ from tolerances import TRAJECTORY
 
 from fastgrad import TwoLayerNet
 from fastgrad.plotting import plot_accuracy
-from fastgrad.training import Checkpoints, History, loop, read, resume, train
+from fastgrad.training import Checkpoints, History, loop, read, state, train
 
 METHODS = ["naive", "full", "incremental"]
 
@@ -91,15 +91,16 @@ def test_history_as_csv(tmp_path):
 def unchanged(net, folder, *given, words, **options):
     """Check that a call is refused, and that net, generators and disk are what they were."""
     params, rng = getattr(net, "params", None), options.get("rng")
-    before, rngs = copy.deepcopy(params), [None, rng] if hasattr(rng, "bit_generator") else [None]
-    states = [resume.generator(rng) for rng in rngs]
+    before, rngs = copy.deepcopy(params), [np.random]
+    rngs += [rng] if isinstance(rng, np.random.Generator) else []
+    states = [state.generator(rng) for rng in rngs]
     with pytest.raises((TypeError, ValueError), match=words):
         train(net, *given, **options)
     if isinstance(params, dict):
         assert params.keys() == before.keys()
         for name, array in before.items():
             np.testing.assert_array_equal(params[name], array)
-    assert [resume.generator(rng) for rng in rngs] == states
+    assert [state.generator(rng) for rng in rngs] == states
     assert list(folder.iterdir()) == []
 
 
@@ -265,11 +266,11 @@ def test_an_error_in_the_first_gradient_changes_nothing_later_ones_keep_the_step
     options = {"method": "backprop", "rng": rng, "learning_rate": 1e-3}
     place = Checkpoints(tmp_path / "a" / "b")
     unchanged(net, tmp_path, data, words="the reason", checkpoints=place, **options)
-    before, state = net.params["b2"].copy(), resume.generator(rng)
+    before, drawn = net.params["b2"].copy(), state.generator(rng)
     with pytest.raises(ValueError, match="the reason"):
         train(net, data, **options)
     np.testing.assert_allclose(net.params["b2"], before - 2e-3, rtol=1e-12)
-    assert resume.generator(rng) != state
+    assert state.generator(rng) != drawn
 
 
 def test_lists_train_as_arrays_do(data):
@@ -333,7 +334,7 @@ def test_the_bar_counts_the_steps_that_are_left(data, tmp_path, monkeypatch):
         def update(self):
             self.n += 1
 
-    monkeypatch.setattr("fastgrad.training.run.tqdm", Bar)
+    monkeypatch.setattr("fastgrad.training.loop.tqdm", Bar)
     options = {"batch_size": 10, "method": "backprop"}
     train(Line(), data, iterations=3, checkpoints=Checkpoints(tmp_path), **options)
     train(Line(), data, iterations=7, resume=read(tmp_path), progress=True, **options)

@@ -29,26 +29,20 @@ def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
         raw.seek(0)
         try:
             return _parse(gzip.GzipFile(fileobj=raw) if zipped else raw, path, ndim)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
-                f"{path} is truncated or corrupt, gzip says: {error}; get the file anew"
+                f"{path} is truncated or corrupt: {error}; get the file anew"
             ) from error
 
 
 def _parse(stream: Any, path: str | os.PathLike[str], ndim: int) -> NDArray[np.uint8]:
-    magic, sizes = stream.read(4), stream.read(4 * ndim)
-    wanted = bytes((0, 0, 0x08, ndim))
+    magic, wanted = stream.read(4), bytes((0, 0, 0x08, ndim))
     if magic != wanted:
         raise ValueError(
             f"{path} must be an IDX file of unsigned bytes with {ndim} dimension(s), which starts "
             f"with {wanted.hex(' ')}, got {magic.hex(' ') or 'an empty file'}"
         )
-    if len(sizes) < 4 * ndim:
-        raise ValueError(
-            f"{path} is truncated: the header has {4 + 4 * ndim} bytes, got {4 + len(sizes)}; get "
-            "the file anew"
-        )
-    shape = struct.unpack(f">{ndim}I", sizes)
+    shape = struct.unpack(f">{ndim}I", stream.read(4 * ndim))
     count, promise = math.prod(shape), " x ".join(f"{n:,}" for n in shape)
     if not 0 < count <= MAX_BYTES:
         raise ValueError(f"{path} must hold 1 to {MAX_BYTES:,} bytes of data, promises {promise}")

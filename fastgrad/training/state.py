@@ -1,4 +1,4 @@
-"""What a run goes on from: is it of this run? Nothing is changed before all checks have passed."""
+"""What a run goes on from: checked, then restored, so that nothing is changed by what is wrong."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from fastgrad._typing import Array
 from fastgrad.training.arguments import Data
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.history import History
-
-Source = np.random.Generator | np.random.RandomState | None
-"""What draws the batches; None is NumPy's global generator."""
 
 FREE = ("iterations", "every", "minutes")
 """Settings that may differ when a run is resumed."""
@@ -32,18 +29,13 @@ def digest(data: Data) -> str:
     return sha256.hexdigest()
 
 
-def check(saved: Checkpoint, params: dict[str, Array], rng: Source, config: dict[str, Any]) -> None:
+def check(saved: Checkpoint, params: dict[str, Array], rng: Any, config: dict[str, Any]) -> None:
     """Refuse a checkpoint of another run, or of one that is longer than this is to be."""
     was, now = (
         {**settings, "params": {k: f"{a.dtype} {a.shape}" for k, a in sorted(arrays.items())}}
         for settings, arrays in ((saved.config, saved.params), (config, params))
     )
-    for name in {**was, **now}:
-        if name not in FREE and was.get(name) != now.get(name):
-            raise ValueError(
-                f"{name} must be what it was when the run began: {saved.path} says "
-                f"{was.get(name)!r}, got {now.get(name)!r}"
-            )
+    check_agrees(saved, was, now)
     if config["iterations"] < saved.iteration:
         raise ValueError(
             f"iterations must be at least {saved.iteration}, which are done in {saved.path}, "
@@ -52,7 +44,17 @@ def check(saved: Checkpoint, params: dict[str, Array], rng: Source, config: dict
     check_generator(rng, saved.generator)
 
 
-def restore(saved: Checkpoint, params: dict[str, Array], rng: Source) -> None:
+def check_agrees(saved: Checkpoint, was: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse other settings than those of a checkpoint, but for those that are `FREE`."""
+    for name in {**was, **now}:
+        if name not in FREE and was.get(name) != now.get(name):
+            raise ValueError(
+                f"{name} must be what it was when the run began: {saved.path} says "
+                f"{was.get(name)!r}, got {now.get(name)!r}"
+            )
+
+
+def restore(saved: Checkpoint, params: dict[str, Array], rng: Any) -> None:
     """Set the parameters and the generator to the saved state."""
     for name, array in saved.params.items():
         params[name][...] = array
@@ -80,27 +82,26 @@ def history(saved: Checkpoint) -> History:
     return History(**{name: column.tolist() for name, column in saved.history.items()})
 
 
-def generator(rng: Source) -> dict[str, Any]:
-    """Return the state of a generator in plain numbers."""
-    if isinstance(rng, np.random.Generator):
-        state = rng.bit_generator.state
-    else:
-        state = (rng or np.random).get_state(legacy=False)
+def generator(rng: Any) -> dict[str, Any]:
+    """Return the state of a generator in plain numbers; `numpy.random` is NumPy's global one."""
+    own = isinstance(rng, np.random.Generator)
+    state = rng.bit_generator.state if own else rng.get_state(legacy=False)
     plain: dict[str, Any] = json.loads(json.dumps(state, default=lambda array: array.tolist()))
     return plain
 
 
-def set_generator(rng: Source, saved: dict[str, Any]) -> None:
+def set_generator(rng: Any, saved: dict[str, Any]) -> None:
     """Go on from a state that `check_generator` has passed."""
     if isinstance(rng, np.random.Generator):
         rng.bit_generator.state = saved
     else:
-        (rng or np.random).set_state(saved)
+        rng.set_state(saved)
 
 
-def check_generator(rng: Source, saved: dict[str, Any]) -> None:
+def check_generator(rng: Any, saved: dict[str, Any]) -> None:
     """Raise ValueError if a state is of another kind of generator, or damaged; change nothing."""
-    other = np.random.RandomState() if rng is None else copy.deepcopy(rng)
+    own = isinstance(rng, np.random.Generator)
+    other = copy.deepcopy(rng) if own else np.random.RandomState()
     try:
         set_generator(other, saved)
         # NumPy takes any position, and reads foreign memory there.
@@ -113,6 +114,6 @@ def check_generator(rng: Source, saved: dict[str, Any]) -> None:
         # NumPy's global generator knows one field more, of normal numbers drawn in advance.
         whose = "NumPy's global generator" if "gauss" in saved else "an rng"
         raise ValueError(
-            f"the batches must be drawn as they were, by {whose} "
-            f"({saved.get('bit_generator')!r}): its state does not fit rng={rng!r}"
+            f"the batches must be drawn as they were, by {whose} ({saved.get('bit_generator')!r}): "
+            f"its state does not fit {rng if own else 'numpy.random'}"
         )
