@@ -236,17 +236,6 @@ def _nditer_seconds(net: Any, data: Data, batch_size: int) -> float:
     return float(seconds / sample.size * sum(array.size for array in net.params.values()))
 
 
-def _print_timing(timing: dict[str, float], iterations: int, method: str) -> None:
-    nditer = timing["nditer_gradient_seconds_estimate"]
-    print(f"{iterations} iterations in {timing['seconds']:.2f} s")
-    print(f"one gradient ({method}): {timing['gradient_ms']:.3g} ms")
-    print(
-        f"estimate, from {PARAMETER_SAMPLE} parameters and with one BLAS thread: the nditer loop "
-        f"would have taken {nditer:.3g} s for one gradient, "
-        f"{timedelta(seconds=round(nditer * iterations))} (h:mm:ss) for this run"
-    )
-
-
 def _report(options: argparse.Namespace, net: Any, data: Data, history: History) -> None:
     import matplotlib
 
@@ -254,12 +243,20 @@ def _report(options: argparse.Namespace, net: Any, data: Data, history: History)
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    seconds, nditer = history.seconds[-1], _nditer_seconds(net, data, options.batch_size)
+    milliseconds = 1e3 * float(np.median(history.gradient_seconds))
+    print(
+        f"{options.iterations} iterations in {seconds:.2f} s\n"
+        f"one gradient ({options.method}): {milliseconds:.3g} ms\n"
+        f"estimate, from {PARAMETER_SAMPLE} parameters and with one BLAS thread: the nditer loop "
+        f"would have taken {nditer:.3g} s for one gradient, "
+        f"{timedelta(seconds=round(nditer * options.iterations))} (h:mm:ss) for this run"
+    )
     timing = {
-        "seconds": history.seconds[-1],
-        "gradient_ms": 1e3 * float(np.median(history.gradient_seconds)),
-        "nditer_gradient_seconds_estimate": _nditer_seconds(net, data, options.batch_size),
+        "seconds": seconds,
+        "gradient_ms": milliseconds,
+        "nditer_gradient_seconds_estimate": nditer,
     }
-    _print_timing(timing, options.iterations, options.method)
     folder, params = options.output_dir, dict[str, Any](net.params)
     with replacing(folder / "params.npz") as file:
         np.savez(file, **params)
@@ -267,7 +264,7 @@ def _report(options: argparse.Namespace, net: Any, data: Data, history: History)
         json.dump(_config(options, timing), file, indent=2, default=os.fspath)
     units = "-".join(map(str, options.hidden_size))
     title = f"{options.network}, {units} hidden units, {options.dataset}, {options.method}"
-    plot_accuracy(history, title=f"{title}, {timing['seconds']:.1f} s")
+    plot_accuracy(history, title=f"{title}, {seconds:.1f} s")
     with replacing(folder / "accuracy.png") as file:
         pyplot.savefig(file, format="png", dpi=150)
     if not options.show:

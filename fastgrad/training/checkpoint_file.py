@@ -85,10 +85,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(path)
     found = newest_first(path) if path.is_dir() else [path]
-    if not found:
-        raise FileNotFoundError(f"{path} holds no checkpoint ({PATTERN})")
-    if not found[0].is_file():
-        raise FileNotFoundError(f"{found[0]} is no file that can be read")
+    if not found or not found[0].is_file():
+        raise FileNotFoundError(f"{path} is no file that can be read, nor a folder with {PATTERN}")
     with found[0].open("rb") as file:
         try:
             return _parse(found[0], _arrays(file))

@@ -59,10 +59,9 @@ def train(
     learning_rate : float
         Above 0.
     method : {"incremental", "full", "naive", "backprop"}
-        How the gradient is taken, see `fastgrad.TwoLayerNet.numerical_gradient`; "backprop" is
-        `fastgrad.TwoLayerNet.gradient`.
+        How the gradient is taken; "backprop" is the network's own `gradient`.
     h, workers
-        See `fastgrad.TwoLayerNet.numerical_gradient`.
+        As in `fastgrad.TwoLayerNet.numerical_gradient`.
     eval_every : int, default 1
         The accuracies on all of the data are taken after steps 0, `eval_every`,
         ``2 * eval_every`` ... and after the last.
@@ -208,7 +207,7 @@ class Run:
         h = math.inf if self.config["method"] == "backprop" else self.config["h"]
         if math.isfinite(loss) and largest + h > largest:
             return
-        last = self.checkpoints.last if self.checkpoints else None
+        last = self.checkpoints and self.checkpoints.last
         raise DivergedError(
             f"training has diverged in iteration {len(self.history.loss) - 1}: the loss is {loss}, "
             f"the parameters reach {largest:.3g}; most likely the learning rate, "

@@ -68,14 +68,13 @@ def history(saved: Checkpoint) -> History:
     """
     at = saved.history.get("evaluated", np.zeros(0))
     wanted = {
-        name: ("f", (saved.iteration,) if name in EACH_STEP else at.shape)
+        name: ("f", (saved.iteration if name in EACH_STEP else at.size,))
         for name in vars(History())
     }
-    wanted["evaluated"] = "i", at.shape
+    wanted["evaluated"] = "i", (at.size,)
     fits = {name: (a.dtype.kind, a.shape) for name, a in saved.history.items()} == wanted
     # Steps that are done, each later than the one before it.
-    done = sorted(set(range(saved.iteration)).intersection(at.ravel().tolist()))
-    if not fits or at.tolist() != done:
+    if not fits or (np.diff([-1, *at.tolist(), saved.iteration]) < 1).any():
         raise ValueError(
             f"{saved.path} is damaged: its history is not one of {saved.iteration} steps"
         )
