@@ -35,7 +35,7 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     title : str, optional
         Written above the axes.
     """
-    ax = _axes(ax)
+    ax = ax or _new_axes()
     # A lone point draws no line.
     marker = "o" if len(history.evaluated) < 2 else None
     ax.plot(history.evaluated, history.train_accuracy, marker=marker, label="train")
@@ -66,7 +66,7 @@ def plot_step_sweep(
     mark : float, or array or structure of floats, optional
         Steps to mark, such as `fastgrad.Info` has them in `step`.
     """
-    ax = _axes(ax)
+    ax = ax or _new_axes()
     errors = np.where(sweep.errors > 0, sweep.errors, np.nan).astype(float)
     seen = np.isfinite(errors).any(axis=1)
     steps, errors = sweep.steps[seen], errors[seen]
@@ -111,13 +111,10 @@ def _guides(ax: Axes, steps: Array, errors: Array, order: int) -> None:
         ax.plot(steps[part], line, style, color="black", label=label)
 
 
-def _axes(ax: Axes | None) -> Axes:
-    """Return the axes to draw in, those of a new figure if none are given."""
-    if ax is not None:
-        return ax
+def _new_axes() -> Axes:
     from matplotlib import pyplot
 
-    _, new = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    new: Axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")[1]
     return new
 
 
@@ -152,7 +149,7 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
         labels[1] = "other indices, in order"
     if difference.shape[0] > difference.shape[1]:
         difference, wrong, labels = difference.T, wrong.T, labels[::-1]
-    ax = _axes(ax)
+    ax = ax or _new_axes()
     _heat_map(ax, difference, logarithmic=not array.passed)
     if 0 < array.failing <= CIRCLED:
         y, x = np.nonzero(wrong)

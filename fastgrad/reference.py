@@ -14,7 +14,7 @@ def numerical_gradient(f: ArrayFunction, x: Array, *, h: float = 1e-4) -> Array:
     """Return the central difference of `f` for every element of `x`, in an `np.nditer` loop.
 
     The routine of *Deep Learning from Scratch*, section 4.4: each element is moved by +h and by
-    -h in place, `f` is evaluated at both, and the element is put back.
+    -h in place, `f` is evaluated at both, ``2 * x.size`` times in all, and the element is put back.
 
     Parameters
     ----------
@@ -30,10 +30,6 @@ def numerical_gradient(f: ArrayFunction, x: Array, *, h: float = 1e-4) -> Array:
     -------
     ndarray
         ``(f(x + h) - f(x - h)) / (2 h)`` for each element, shape and dtype of `x`.
-
-    Notes
-    -----
-    Costs ``2 * x.size`` evaluations of `f`.
 
     Examples
     --------

@@ -47,10 +47,12 @@ PARAMETER_SAMPLE = 50
 ABOUT = ("network", "hidden_size", "activation", "dataset", "seed")
 """Options that a checkpoint keeps beside the arguments of `train`."""
 
-KEPT = {"step": "h", "checkpoint_every": "every", "checkpoint_minutes": "minutes"} | {
-    name: name
-    for name in (*ABOUT, "batch_size", "learning_rate", "method", "eval_every", "iterations")
-}
+SAME = ("iterations", "batch_size", "learning_rate", "method", "eval_every")
+SETTINGS = {"step": "h"} | {name: name for name in SAME}
+"""Options that are arguments of `train`, and their names there."""
+
+KEPT = {"checkpoint_every": "every", "checkpoint_minutes": "minutes"} | SETTINGS
+KEPT |= {name: name for name in ABOUT}
 """Options that a resumed run takes from the checkpoint, and their names there.
 
 No path is among them: a checkpoint may come from anyone.
@@ -194,13 +196,8 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
         history = train(
             net,
             data,
-            iterations=options.iterations,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            method=options.method,
-            h=options.step,
+            **{name: getattr(options, option) for option, name in SETTINGS.items()},
             workers=options.workers,
-            eval_every=options.eval_every,
             on_evaluation=_print_evaluation,
             progress=not options.no_progress,
             checkpoints=checkpoints,
