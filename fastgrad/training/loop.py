@@ -112,7 +112,7 @@ def train(
     check_kind("resume", resume, Checkpoint, "fastgrad.training.read(folder)")
     check_kind("stop", stop, Callable, "fastgrad.training.Stop()")
     check_kind("on_evaluation", on_evaluation, Callable, "a function of the history")
-    config: dict[str, Any] = {
+    config = {
         "iterations": count("iterations", iterations),
         "batch_size": count("batch_size", batch_size),
         "learning_rate": positive("learning_rate", learning_rate),
@@ -120,9 +120,6 @@ def train(
         "h": positive("h", h),
         "eval_every": count("eval_every", eval_every),
     }
-    if checkpoints:
-        often = {"every": checkpoints.every, "minutes": checkpoints.minutes}
-        config = {**checkpoints.about, **often, **config}
     data = arguments.arrays(data)
     arguments.check_network(net, data)
     run = Run(net, data, config, rng or np.random, workers, checkpoints, on_evaluation)
@@ -148,6 +145,9 @@ class Run:
 
         After an error before the first step is done, parameters and generator are as before.
         """
+        if self.checkpoints:
+            often = {"every": self.checkpoints.every, "minutes": self.checkpoints.minutes}
+            self.config = {**self.checkpoints.about, **often, **self.config}
         if self.checkpoints or saved:
             self.config["data"] = state.digest(self.data)
         if saved:
