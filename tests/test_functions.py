@@ -66,7 +66,7 @@ def test_one_sample_in_every_form(t):
         (["a", "b"], TypeError, "integer class numbers"),
         ([[0, 1], [1]], ValueError, "t must be an array of numbers, got .* rows differ in length"),
         (None, ValueError, r"shape \(2,\) or one-hot .*got shape \(\)"),
-        ([[0, 1, 0], ["a", "b", "c"]], TypeError, "numbers"),
+        ([[0, 1, 0], ["a", "b", "c"]], ValueError, "one-hot.*row 0"),
     ],
 )
 def test_labels_that_do_not_fit(t, error, words):

@@ -63,7 +63,6 @@ MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 3600.0
 # Seconds to wait before all mirrors are asked, and asked again when all have failed.
 WAITS = (0.0, 1.0, 4.0)
-_CHUNK = 2**16
 
 
 def fetch(dataset: str) -> list[Path]:
@@ -133,7 +132,7 @@ def _receive(url: str, file: IO[bytes], done: futures.Future[None]) -> None:
             size = int(response.headers.get("Content-Length", "0"))
             hidden = None if sys.stderr else True  # None: shown at a terminal
             with tqdm(total=size, unit="B", unit_scale=True, disable=hidden) as bar:
-                while chunk := response.raw.read(_CHUNK, decode_content=False):
+                while chunk := response.raw.read(2**16, decode_content=False):
                     bar.update(file.write(chunk))
                     if file.tell() > MAX_BYTES:
                         raise ValueError(f"the answer is longer than {MAX_BYTES:,} bytes")

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 # A header can promise anything. 60,000 images of 28 x 28 are 47 MB: this leaves room for twenty
 # times as much, and none for a size that no such data set has.
 MAX_BYTES = 2**30
-_CHUNK = 2**16
 
 
 def read_idx(path: str | os.PathLike[str], *, ndim: int) -> NDArray[np.uint8]:
@@ -48,7 +47,7 @@ def _parse(stream: Any, path: str | os.PathLike[str], ndim: int) -> NDArray[np.u
         raise ValueError(f"{path} must hold 1 to {MAX_BYTES:,} bytes of data, promises {promise}")
     data = bytearray()
     # The byte after the last must be missing; for gzip, to look for it also reads the checksum.
-    while chunk := stream.read(min(_CHUNK, count + 1 - len(data))):
+    while chunk := stream.read(min(2**16, count + 1 - len(data))):
         data += chunk
     if len(data) != count:
         what = "goes on after" if len(data) > count else f"is truncated, with {len(data):,} of"

@@ -82,7 +82,6 @@ class Checkpoints:
                     f"{self.folder} holds {found[0].name} of an earlier run: resume that run, or "
                     "take another folder"
                 )
-            self._since = time.monotonic()
             yield
 
     def due(self, iteration: int) -> bool:

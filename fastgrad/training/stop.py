@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
 NOTICE = b"\nstopping after this step; once more stops at once\n"
@@ -31,7 +30,6 @@ class Stop:
     def __init__(self) -> None:
         self.signum = 0
         self._waits = False
-        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Stop:
         self._before = {number: signal.signal(number, self._come) for number in SIGNALS}
