@@ -163,10 +163,12 @@ class Parameters:
 
     def spread(self, value: Any, argument: str) -> Array:
         """Return `value` for each coordinate: a number for all, or a structure like `x`."""
-        if isinstance(value, numbers.Real):
-            value = self.rebuild([value] * len(self.leaves))
+        if isinstance(value, numbers.Real) and not self.is_array:
+            sides = [as_numbers(value, argument)] * len(self.leaves)
+        else:
+            sides = self._sides(value, argument)
         parts = [np.empty(0)]
-        for side, leaf in zip(self._sides(value, argument), self.leaves, strict=True):
+        for side, leaf in zip(sides, self.leaves, strict=True):
             try:
                 parts.append(np.broadcast_to(side.astype(float), leaf.shape).reshape(-1))
             except ValueError:
@@ -199,11 +201,13 @@ class Parameters:
 
     def _sides(self, value: Any, argument: str) -> list[Array]:
         """Return copies of the arrays of `value`, one for each leaf of x."""
-        given = [("x", value)] if self.is_array else list(_leaves(value, "x"))
+        one = self.is_array and not isinstance(value, dict)
+        given = [("x", value)] if one else list(_leaves(value, "x"))
         names = [name for name, _ in given]
         if sorted(names) != sorted(self.names):
             raise ValueError(
-                f"{argument} must have the structure of x, {', '.join(self.names)}; got "
+                f"{argument} must have the structure of x, "
+                f"{'one array' if self.is_array else ', '.join(self.names)}; got "
                 f"{', '.join(names) or 'nothing'}"
             )
         if names != self.names:
