@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import numbers
 import threading
 import weakref
@@ -261,7 +262,9 @@ def _rebuild(x: Any, pieces: Iterator[Any]) -> Any:
     if not is_structure(x):
         return next(pieces)
     if isinstance(x, dict):
-        return {key: _rebuild(item, pieces) for key, item in x.items()}
+        like = copy.copy(x)  # A subclass may hold more than its items.
+        like.update({key: _rebuild(item, pieces) for key, item in x.items()})
+        return like
     items = [_rebuild(item, pieces) for item in x]
     if isinstance(x, tuple):
         return type(x)(*items) if hasattr(x, "_fields") else tuple(items)

@@ -998,3 +998,35 @@ def test_what_f_raises_may_refuse_notes():
 
     with pytest.raises(DivergedError):
         numerical_gradient(f, np.ones(2))
+
+
+class Bunch(dict):
+    """A dict whose items are attributes, too."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Bunch, collections.OrderedDict, lambda **items: collections.defaultdict(float, items)],
+    ids=["Bunch", "OrderedDict", "defaultdict"],
+)
+def test_f_gets_a_dict_of_the_same_kind(make):
+    p = make(w=np.array([1.0, 2.0]), b=3.0)
+    kinds = set()
+
+    def f(q):
+        kinds.add(type(q))
+        missing = q["other"] if isinstance(q, collections.defaultdict) else 0.0
+        bias = q.b if isinstance(q, Bunch) else q["b"]
+        return float(q["w"] @ q["w"]) * bias + missing
+
+    found = numerical_gradient(f, p)
+    assert kinds == {type(found)} == {type(p)}
+    assert set(p) == set(found) == {"w", "b"}
+    np.testing.assert_allclose(found["w"], [6, 12], rtol=TRUNCATION)
+    np.testing.assert_allclose(found["b"], 5, rtol=TRUNCATION)
