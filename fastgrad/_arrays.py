@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ def as_numbers(x: Any, name: str) -> Array:
         raise ValueError(
             f"{name} must be an array of numbers, got {reprlib.repr(x)}: {reason}"
         ) from error
+
+
+def shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array, by name."""
+    return {name: np.shape(array) for name, array in arrays.items()}
 
 
 def beyond_int64(array: Array) -> bool:
@@ -68,6 +74,8 @@ def _advice(x: Any, name: str) -> str:
     """Return what to pass instead of an `x` that holds no floating point numbers."""
     if hasattr(x, "toarray"):
         return f"{name}.toarray()"
+    if getattr(x, "dtype", None) == np.dtype(object):  # Of None astype makes NaN, or an error.
+        return "an array of floats, without None"
     if hasattr(x, "astype"):
         return f"{name}.astype(float)"
     if hasattr(x, "__float__"):

@@ -35,10 +35,10 @@ class Parameters:
     (6, "x['W'][1, 0]", "x['b'][1]")
     """
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: Any, name: str = "x") -> None:
         self.x = x
         try:
-            items = list(_leaves(x, "x"))
+            items = list(_leaves(x, name))
         except RecursionError:
             raise ValueError("x must not be nested so deep, or within itself") from None
         self.names = [place for place, _ in items]  # no dict: keys may differ and look the same

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastgrad._checking.report import CheckReport
+from fastgrad._checks import check_kind
 from fastgrad._derivatives.step_sweep import StepSweep
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array
@@ -35,6 +36,7 @@ def plot_accuracy(history: History, ax: Axes | None = None, *, title: str | None
     title : str, optional
         Written above the axes.
     """
+    check_kind("history", history, History, "what train returns", needed=True)
     ax = ax or _new_axes()
     # A lone point draws no line.
     marker = "o" if len(history.evaluated) < 2 else None
@@ -66,6 +68,8 @@ def plot_step_sweep(
     mark : float, or array or structure of floats, optional
         Steps to mark, such as `fastgrad.Info` has them in `step`.
     """
+    check_kind("sweep", sweep, StepSweep, "what step_sweep returns", needed=True)
+    marks = np.empty(0) if mark is None else np.unique(Parameters(mark, "mark").vector())
     ax = ax or _new_axes()
     errors = np.where(sweep.errors > 0, sweep.errors, np.nan).astype(float)
     seen = np.isfinite(errors).any(axis=1)
@@ -82,10 +86,8 @@ def plot_step_sweep(
         ax.plot(steps, middle, "o-", markersize=4, label=f"median of {len(sweep.names)}")
     if len(steps):
         _guides(ax, steps, highest, sweep.order)
-    if mark is not None:
-        marks = np.unique(Parameters(mark).vector())
-        for k, h in enumerate(marks):
-            mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps marked")
+    for k, h in enumerate(marks):
+        mark_step(ax, h, "" if k else f"h = {h:.2g}" if len(marks) == 1 else "steps marked")
     ax.margins(y=0.1)
     ax.grid(alpha=0.3)
     ax.legend()
@@ -135,6 +137,7 @@ def plot_check(report: CheckReport, name: str | None = None, ax: Axes | None = N
     ax
         As in `plot_accuracy`.
     """
+    check_kind("report", report, CheckReport, "what check_gradient returns", needed=True)
     arrays = {key: array for key, array in report.arrays.items() if array.gradient.size}
     if name is None and arrays:
         name = max(arrays, key=lambda key: (arrays[key].failing, arrays[key].largest_absolute))

@@ -853,7 +853,7 @@ def test_a_gradient_that_does_not_fit_is_refused_before_f_is_evaluated(x, gradie
     [
         ({"rtol": -1}, ValueError, "rtol must be a finite number from 0, got -1"),
         ({"atol": math.nan}, ValueError, "atol must be"),
-        ({"rtol": "small"}, TypeError, "rtol must be a number or None, got 'small'"),
+        ({"rtol": "small"}, TypeError, "rtol must be a finite number from 0, got 'small'"),
         ({"atol": True}, TypeError, "atol"),
         ({"h": 0}, ValueError, "h must be"),
         ({"stencil": "magic"}, ValueError, "stencil must be one of"),

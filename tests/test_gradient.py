@@ -308,13 +308,13 @@ def test_what_rounding_leaves_of_a_step_divides():
 
 @pytest.mark.parametrize("h", [0, -1e-4, math.nan, math.inf])
 def test_a_step_that_is_none_is_refused(h):
-    with pytest.raises(ValueError, match="h must be a finite step above 0"):
+    with pytest.raises(ValueError, match="h must be a finite number above 0"):
         numerical_gradient(np.sum, np.ones(2), h)
 
 
 @pytest.mark.parametrize("h", ["1e-4", True, 1j])
 def test_a_step_that_is_no_number_is_refused(h):
-    with pytest.raises(TypeError, match="h must be a number"):
+    with pytest.raises(TypeError, match="h must be a finite number"):
         numerical_gradient(np.sum, np.ones(2), h)
 
 

@@ -16,6 +16,7 @@ FLOORS = [
         "_jit",
         "_structures",
         "_arrays",
+        "_checks",
         "_labels",
         "functions",
         "reference",

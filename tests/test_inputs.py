@@ -1,5 +1,6 @@
 """What people bring: scipy's bounds, pandas, masked arrays, long integers, and what is wrong."""
 
+import decimal
 import fractions
 import sys
 
@@ -11,6 +12,7 @@ from slow_functions import slow
 from tolerances import TRUNCATION
 
 from fastgrad import (
+    check_gradient,
     directional_derivative,
     grad,
     hessian,
@@ -333,6 +335,10 @@ def sweep(f, x, **options):
     return step_sweep(f, x, options.pop("steps", [1e-4]), exact=1.0, **options)
 
 
+def check(f, x, **options):
+    return check_gradient(f, x, functions_of_x.never, **options)
+
+
 V = {"v": X}
 RAGGED = [[1.0], [1.0, 2.0]]
 BAD = [
@@ -345,7 +351,7 @@ BAD = [
     (numerical_gradient, {1.0, 2.0}, {}, r"x must hold real numbers.* np.array\(list\(x\), float"),
     (numerical_gradient, np.array([1j]), {}, "x must be real, got complex128"),
     (hessian, fractions.Fraction(1, 3), {}, r"x must hold real numbers, got Frac.* pass float\(x"),
-    (jacobian, np.array([1.0, None]), {}, "x must hold real numbers, got dtype object; pass x.as"),
+    (jacobian, np.array([1.0, None]), {}, "got dtype object; pass an array of floats, without N"),
     (jacobian, np.ma.ones(2), {}, r"x must be a plain array, got MaskedArray; pass x.filled"),
     (jacobian, RAGGED, {}, r"x must be an array of numbers, got \[\[1.0\].* differ in length"),
     (directional_derivative, ["1"], V, r"x must hold real numbers, got \['1'\]; pass np.array"),
@@ -362,7 +368,7 @@ BAD = [
     (directional_derivative, X, V | {"bounds": ("a", "b")}, "bounds must hold real numbers"),
     (numerical_gradient, SERIES, {"bounds": (SERIES[::-1], 9)}, "bounds must have the labels of x"),
     # h, v, the rest
-    (numerical_gradient, X, {"h": None, "relative_step": "a"}, "relative_step must be a number or"),
+    (numerical_gradient, X, {"h": None, "relative_step": "a"}, "relative_step must be a finite n"),
     (numerical_gradient, X, {"h": [1e-4, 1e-4]}, r"h must be a number or have the shape of x, \(3"),
     (numerical_gradient, X, {"h": [1e-4, None, 1e-4]}, "h must hold real numbers, got dtype"),
     (numerical_gradient, X, {"h": [10**400, 1, 1]}, "h must be an array of numbers.* too large"),
@@ -376,6 +382,21 @@ BAD = [
     (sweep, X, {"steps": [[1e-3], [1e-4, 1e-5]]}, "steps must be an array of numbers.* differ"),
     (sweep, X, {"steps": None}, "steps must be a list or 1-D array of numbers, got None"),
     (sweep, X, {"coordinate": 7}, "coordinate must be a place below 3"),
+    (numerical_gradient, X, {"h": 10**400}, r"h must be a finite number above 0, got 10*\.\.\.0*"),
+    (numerical_gradient, X, {"workers": 10**400}, r"workers must .*, got 10*\.\.\.0*; -1 means"),
+    (numerical_gradient, X, {"bounds": optimize.LinearConstraint(np.eye(3), 0, 9)}, "must be a p"),
+    (hessian, X, {"bounds": optimize.NonlinearConstraint(np.sum, 0, 9)}, "bounds must be a pair"),
+    # True or False
+    (numerical_gradient, X, {"full_output": "no"}, "full_output must be True or False, got 'no'"),
+    (numerical_gradient, X, {"batched": "no"}, "batched must be True or False, got 'no'"),
+    (numerical_gradient, X, {"batched": 1}, "batched must be True or False, got 1"),
+    (numerical_gradient, X, {"progress": "yes", "h": "auto"}, "progress must be True or False"),
+    (jacobian, X, {"full_output": 0}, "full_output must be True or False, got 0"),
+    (hessian, X, {"progress": None}, "progress must be True or False, got None"),
+    (directional_derivative, X, V | {"full_output": "a"}, "full_output must be True or False"),
+    (hessian_vector_product, X, V | {"full_output": []}, r"full_output must be .*, got \[\]"),
+    (check, X, {"batched": 1}, "batched must be True or False, got 1"),
+    (check, X, {"progress": "yes"}, "progress must be True or False, got 'yes'"),
 ]  # fmt: skip
 
 
@@ -383,3 +404,26 @@ BAD = [
 def test_what_is_wrong_is_said_before_f_is_evaluated(derivative, x, options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         derivative(functions_of_x.never, x, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"h": -1}, "h must be a finite number above 0, got -1"),
+        ({"h": True}, "h must be a finite number above 0, got True"),
+        ({"relative_step": 0}, "relative_step must be a finite number above 0, got 0"),
+        ({"h": 1e-3, "relative_step": 1e-3}, "pass h or relative_step, not both"),
+        ({"batched": "no"}, "batched must be True or False, got 'no'"),
+        ({"progress": 2}, "progress must be True or False, got 2"),
+    ],
+)
+def test_grad_is_refused_before_it_is_called(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        grad(functions_of_x.never, **options)
+
+
+@pytest.mark.parametrize("value", [fractions.Fraction(1, 3), decimal.Decimal(1)])
+def test_other_numbers_that_f_returns_become_floats(value):
+    words = f"f must return a real number, got {type(value).__name__}; let f return float"
+    with pytest.raises(TypeError, match=words):
+        numerical_gradient(lambda x: value, X)

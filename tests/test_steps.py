@@ -163,7 +163,7 @@ def test_a_step_that_is_none_names_its_coordinate(bad):
     h = {"a": 1e-4, "W": np.array([[1e-4, 1e-4], [bad, 1e-4]])}
     with pytest.raises(ValueError, match=r"x\['W'\]\[1, 0\] = 3.0 has the step .* h must be"):
         numerical_gradient(never, x, h)
-    with pytest.raises(ValueError, match="relative_step must be a finite step above 0"):
+    with pytest.raises(ValueError, match="relative_step must be a finite number above 0"):
         grad(never, relative_step=bad)(x)
 
 
@@ -191,7 +191,7 @@ def test_steps_of_the_wrong_structure_are_refused():
 
 @pytest.mark.parametrize("relative", ["1", True, 1j, [0.1, 0.1]])
 def test_a_relative_step_that_is_no_number_is_refused(relative):
-    with pytest.raises(TypeError, match="relative_step must be a number"):
+    with pytest.raises(TypeError, match="relative_step must be a finite number"):
         numerical_gradient(never, np.ones(2), relative_step=relative)
 
 

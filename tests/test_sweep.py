@@ -10,7 +10,7 @@ from tolerances import COMPLEX, EXTRAPOLATED, FLOAT32, rounding
 
 from fastgrad import STENCILS, StepSweep, numerical_gradient, step_sweep
 from fastgrad._derivatives import step_sweep as sweeping
-from fastgrad.plotting import plot_step_sweep
+from fastgrad.plotting import plot_accuracy, plot_check, plot_step_sweep
 
 matplotlib.use("agg")
 
@@ -293,6 +293,32 @@ def test_steps_are_marked(mark, at, text):
     assert vertical == at
     assert labels(ax)[-1] == text
     assert labels(ax).count(text) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ("a", "mark must hold real numbers, got 'a'"),
+        (1, r"mark must be floating point, got int64.*pass float\(mark\)"),
+        ({"a": [None]}, r"mark\['a'\] must hold real"),
+    ],
+)
+def test_a_mark_that_is_no_step_is_refused(mark, words):
+    with pytest.raises(TypeError, match=words):
+        plot_step_sweep(step_sweep(waves, X, exact=slopes(X)), mark=mark)
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (plot_step_sweep, "sweep must be a StepSweep, got None: pass what step_sweep returns"),
+        (plot_accuracy, "history must be a History, got None: pass what train returns"),
+        (plot_check, "report must be a CheckReport, got None: pass what check_gradient returns"),
+    ],
+)
+def test_nothing_cannot_be_drawn(draw, words):
+    with pytest.raises(TypeError, match=words):
+        draw(None)
 
 
 def test_it_draws_where_it_is_told_and_says_what_the_truth_is():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from fastgrad._checking.compare import Problem, Side, find_kinks, judge, spare
 from fastgrad._checking.explain import explain
 from fastgrad._checking.report import CheckReport, array_check
+from fastgrad._checks import check_flags, positive
 from fastgrad._derivatives.arguments import check, check_one_array
 from fastgrad._derivatives.gradient import numerical_gradient
 from fastgrad._evaluation.in_place import restore
@@ -100,7 +100,8 @@ def check_gradient(
     x: 3 of 3 entries differ, wrong sign. The gradient is the right one times -1.
     """
     check(f, args, "raise")
-    check_tolerances(rtol, atol)
+    check_flags(batched=batched, progress=progress)
+    check_tolerances(rtol=rtol, atol=atol)
     formula, parameters = named(stencil), Parameters(x)
     if batched:
         check_one_array(parameters, "batched=True")
@@ -151,7 +152,7 @@ def compare(
     `numerical` takes steps, `h` at first, and returns the numerical gradient by `stencil`, near
     bounds by one-sided formulas. `name` is how the caller writes x.
     """
-    check_tolerances(rtol, atol)
+    check_tolerances(rtol=rtol, atol=atol)
     parameters = Parameters(x)
     given, found = parameters.matching(gradient, "gradient"), parameters.matching(numerical(h), "f")
     problem = Problem(f, parameters, numerical, h, stencil, bounds, rtol, atol, name)
@@ -171,15 +172,11 @@ def compare(
     return CheckReport(arrays, title)
 
 
-def check_tolerances(rtol: object, atol: object) -> None:
+def check_tolerances(**tolerances: Any) -> None:
     """Refuse what is not a tolerance."""
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise TypeError(f"{name} must be a number or None, got {value!r}")
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be a finite number from 0, got {value!r}")
+    for name, value in tolerances.items():
+        if value is not None:
+            positive(name, value, zero=True)
 
 
 def _book_steps(parameters: Parameters) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fastgrad._checks import check_flags
 from fastgrad._derivatives.info import Found
 from fastgrad._evaluation.batched import Batches
 from fastgrad._evaluation.callable import Calls, Errors
@@ -42,6 +43,7 @@ class Request:
     ) -> None:
         self._start = time.perf_counter()
         check(f, args, nonfinite, errors)
+        check_flags(batched=batched, progress=progress, full_output=full_output)
         self.f, self.args, self.compiled = f, args, is_compiled(f)
         self.team = choose(workers, backend, compiled=self.compiled)
         self.parameters = Parameters(x)

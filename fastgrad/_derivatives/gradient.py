@@ -6,13 +6,16 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
+from fastgrad._checks import check_flags
 from fastgrad._derivatives.arguments import Request, check, make_steps
 from fastgrad._derivatives.engine import differentiate
 from fastgrad._derivatives.searches import check_rule, search
 from fastgrad._formulas.complex_step import refuse_bounds
 from fastgrad._formulas.coordinates import Coordinates
 from fastgrad._formulas.stencils import Stencil, named
+from fastgrad._formulas.step_sizes import StepSizes
 from fastgrad._parallel.team import choose
+from fastgrad._structures import Parameters
 
 
 def numerical_gradient(
@@ -202,12 +205,15 @@ def grad(
     np.float64(30.0)
     """
     check(f, (), nonfinite, errors)
+    check_flags(batched=batched, progress=progress)
     if isinstance(h, str):
         check_rule(h, relative_step, stencil)
     elif stencil == "complex":
         refuse_bounds(bounds)
     else:
         named(stencil, "complex")
+    if not hasattr(h, "__len__"):  # Others have the structure of x.
+        StepSizes(Parameters(()), h, relative_step)
     choose(workers, backend)
     derivative = functools.partial(
         numerical_gradient, f, h=h, relative_step=relative_step, stencil=stencil, workers=workers,

@@ -88,7 +88,8 @@ def numbers(value: Any, kinds: str = REAL, wanted: str = "an array of {} numbers
         return array
     got = type(value).__name__ if array.dtype.kind == "O" else array.dtype
     if kinds == REAL:
-        raise TypeError(f"f must return {wanted.format('real')}, got {got}")
+        hint = "; let f return float(...) of it" if hasattr(value, "__float__") else ""
+        raise TypeError(f"f must return {wanted.format('real')}, got {got}{hint}")
     raise TypeError(
         f"f must return {wanted.format('complex')} where stencil='complex', got {got}: it ignores "
         "its argument, or something in it (abs, float, .real, the functions of math, an array of "

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from fastgrad._checks import positive
 from fastgrad._formulas.bounds import Bounds, inwards
 from fastgrad._formulas.coordinates import weighted_sums
 from fastgrad._formulas.formula import Formula
 from fastgrad._formulas.points import Points, joined
 from fastgrad._formulas.stencils import Stencil, named
-from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps, positive
+from fastgrad._formulas.step_sizes import Default, StepSizes, first_steps
 from fastgrad._formulas.steps import Steps
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
@@ -50,7 +51,7 @@ class Direction:
         self._moving, t, room = np.flatnonzero(self.v), Parameters(0.0), None
         if self._bounds and len(self._moving):
             room = Bounds(*(share * end for end in self._room(*self._bounds)))
-        h = self._longest(default, eps) if h is None else positive(h, "h must be a number")
+        h = self._longest(default, eps) if h is None else positive("h", h)
         self._steps = Steps(t, named(stencil), StepSizes(t, h, None), room)
         self._plan = self._steps.plan(range(1))
         formula = self._steps.formulas[self._plan.which[0]]

@@ -88,7 +88,8 @@ def _inside(x: Array, bounds: Bounds) -> Array:
 
 def _readings(parameters: Parameters, bounds: Any) -> list[tuple[Any, ...]]:
     """Return what `bounds` may mean, as (lower, upper): two things where it is 2 x 2 numbers."""
-    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):  # scipy.optimize.Bounds
+    if hasattr(bounds, "lb") and not (hasattr(bounds, "A") or hasattr(bounds, "fun")):
+        # scipy.optimize.Bounds, not one of its constraints
         sides = np.asarray(bounds.lb, float), np.asarray(bounds.ub, float)
         return [tuple(side if side.size > 1 else side.item() for side in sides)]
     given = bounds.tolist() if isinstance(bounds, np.ndarray) else bounds

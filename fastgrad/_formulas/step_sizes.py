@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from fastgrad._checks import positive
 from fastgrad._structures import Parameters
 from fastgrad._typing import Array, Floats
 
@@ -74,9 +73,9 @@ class StepSizes:
                 raise ValueError(
                     f"pass h or relative_step, not both; got {h!r} and {relative_step!r}"
                 )
-            self._relative = positive(relative_step, "relative_step must be a number or None")
+            self._relative = positive("relative_step", relative_step)
         elif h is not None and (isinstance(h, str) or not hasattr(h, "__len__")):
-            self.one = positive(h, "h must be a number, an array or structure like x, or None")
+            self.one = positive("h", h)
         elif h is not None:
             self._each = parameters.spread(h, "h")
 
@@ -102,19 +101,3 @@ class StepSizes:
         for leaf, _, where in self._parameters.split(block):
             h[where] = self._default(x[where], max(self._parameters.epsilons[leaf], self.eps))
         return h
-
-
-def positive(value: Any, wanted: str) -> float:
-    """Return a step as a float; `wanted` says what else than a number may stand there."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{wanted}, got {value!r}")
-    try:
-        step = float(value)
-    except OverflowError:  # of a long integer
-        step = math.inf
-    if not (math.isfinite(step) and step > 0):
-        name = wanted.split()[0]
-        raise ValueError(
-            f"{name} must be a finite step above 0, got {value!r}; the book uses h=1e-4"
-        )
-    return step

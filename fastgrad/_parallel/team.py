@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import reprlib
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,8 @@ def _check(workers: object, backend: object) -> None:
         )
     if workers is not None and (workers == 0 or workers > MOST_WORKERS):
         raise ValueError(
-            f"workers must not be 0 or above {MOST_WORKERS:,}, got {workers}; -1 means all cores"
+            f"workers must not be 0 or above {MOST_WORKERS:,}, got {reprlib.repr(workers)}; "
+            "-1 means all cores"
         )
     if backend is None or backend in pools_of_own:
         return
