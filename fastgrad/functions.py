@@ -102,9 +102,10 @@ def class_numbers(t: ArrayLike, samples: int, classes: int) -> Integers:
         return _from_one_hot(t)
     if t.shape == (samples,):
         return _checked_numbers(t, classes)
+    hint = "; pass t.ravel()" if t.size == samples else ""
     raise ValueError(
         f"t must hold class numbers of shape ({samples},) or one-hot labels of shape "
-        f"({samples}, {classes}), got shape {t.shape}"
+        f"({samples}, {classes}), got shape {t.shape}{hint}"
     )
 
 

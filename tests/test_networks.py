@@ -393,12 +393,12 @@ BAD = [
     ({"t": np.full(6, -1)}, ValueError, "from 0 to 3, got -1"),
     ({"t": np.zeros(5, int)}, ValueError, "t must hold class numbers of shape"),
     ({"t": np.zeros(6)}, TypeError, "integer class numbers"),
-    ({"h": 0}, ValueError, "h must be a finite step above 0, got 0"),
+    ({"h": 0}, ValueError, "h must be a finite number above 0, got 0"),
     ({"h": -1e-4}, ValueError, "h must be"),
     ({"h": np.inf}, ValueError, "h must be"),
     ({"h": np.nan}, ValueError, "h must be"),
-    ({"h": "small"}, TypeError, "h must be a number, got 'small'"),
-    ({"h": 1e-30}, ValueError, "lost beside a parameter"),
+    ({"h": "small"}, TypeError, "h must be a finite number above 0, got 'small'"),
+    ({"h": 1e-30}, ValueError, "lost beside params"),
     ({"workers": 0}, ValueError, "workers must not be 0"),
     ({"workers": 1.5}, TypeError, "workers must be a whole number"),
     ({"workers": True}, TypeError, "workers must be a whole number"),
@@ -439,7 +439,7 @@ def test_one_parameter_that_would_lose_the_step_is_refused(name, method):
     net, (x, t) = make([7, 5, 4]), batch()
     for size in (-1e13, 1e300, np.inf):
         net.params[name].flat[-1] = size
-        with np.errstate(all="raise"), pytest.raises(ValueError, match="is lost beside a param"):
+        with np.errstate(all="raise"), pytest.raises(ValueError, match=rf"params\['{name}'\]"):
             net.numerical_gradient(x, t, method=method)
     net.params[name].flat[-1] = -1e10
     net.numerical_gradient(x, t, method=method)
@@ -456,7 +456,7 @@ def test_sizes_that_are_no_sizes(sizes):
     ("build", "words"),
     [
         (lambda: Network([3], "relu"), "sizes must hold the inputs and the classes"),
-        (lambda: Network([3, 2], "step"), "sigmoid, relu, tanh, got 'step'.*numerical_gradient"),
+        (lambda: Network([3, 2], "step"), "sigmoid, relu, tanh, got 'step'"),
         (lambda: MultiLayerNet(3, [2], 2, weight_init_std="lecun"), "he, relu, xavier, sigmoid"),
     ],
 )

@@ -6,9 +6,9 @@ see `fastgrad.networks._curves`. A gradient costs a few forward passes a unit, t
 behind it, instead of two a parameter.
 """
 
-from fastgrad.networks.multi_layer_net import MultiLayerNet
+from fastgrad.networks.multi_layer_net import MultiLayerNet, MultiLayerNetExtend
 from fastgrad.networks.network import Network
 from fastgrad.networks.simple_conv_net import SimpleConvNet
 from fastgrad.networks.two_layer_net import TwoLayerNet
 
-__all__ = ["MultiLayerNet", "Network", "SimpleConvNet", "TwoLayerNet"]
+__all__ = ["MultiLayerNet", "MultiLayerNetExtend", "Network", "SimpleConvNet", "TwoLayerNet"]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgrad import reference
+from fastgrad._arrays import shapes
+from fastgrad._checks import positive
 from fastgrad._derivatives.gradient import numerical_gradient
-from fastgrad._formulas.step_sizes import positive
 from fastgrad._parallel import blas, threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import class_numbers, mean_log_loss
@@ -23,12 +24,13 @@ METHODS = "incremental", "full", "naive"  # Fastest first.
 class Model:
     """A classifier with softmax and cross entropy, and arrays in `params`.
 
-    A subclass has `_shape`, `_probabilities`, `_incremental` and `gradient`.
+    A subclass has `_shape`, `_made`, `_probabilities`, `_incremental` and `gradient`.
     """
 
     params: dict[str, Array]
     weight_decay_lambda: float = 0.0
     _shape: tuple[int, ...]  # Of a sample.
+    _made: dict[str, tuple[int, ...]]  # The shapes of the parameters that it was made with.
     _hint = ""  # How to come by samples of that shape.
     _together = 1000  # Samples whose accuracy is taken at a time: they stay in the caches.
 
@@ -132,7 +134,7 @@ class Model:
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         x, t = self._check_batch(x, t)
-        h = positive(h, "h must be a number")
+        h = positive("h", h)
         self._check_moves(h)
         workers = threads.count(workers)
         if method == "naive":
@@ -183,7 +185,7 @@ class Model:
                 self._loss_at(x, t), self.params, self.gradient(x, t),
                 lambda h: self.numerical_gradient(x, t, h=h, workers=workers, method=method),
                 h=h, rtol=rtol, atol=atol, name="params",
-                title=f"backprop against finite differences of order 2, h = {h:g}",
+                title=f"backprop against finite differences of order 2, h = {h}",
             )  # fmt: skip
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
@@ -202,7 +204,7 @@ class Model:
 
     @property
     def _classes(self) -> int:
-        return len(list(self.params.values())[-1])
+        return list(self._made.values())[-1][0]
 
     def _layers(self, first: int = 1) -> Layers:
         """Return the W and b of the dense layers, which begin at ``W{first}``."""
@@ -221,6 +223,11 @@ class Model:
 
     def _check_inputs(self, x: ArrayLike) -> Array:
         """Return `x` with an axis of samples, its values still to be checked by `finite`."""
+        if (got := shapes(self.params)) != self._made and not self._overridden():
+            raise ValueError(
+                f"params must have the names and shapes that this {type(self).__name__} was made "
+                f"with, {self._made}, got {got}"
+            )
         x, shape = np.asarray(x), self._shape
         if x.dtype.kind not in "iuf":
             raise TypeError(f"x must hold real numbers, got dtype {x.dtype}; pass x.astype(float)")
@@ -240,6 +247,8 @@ class Model:
 
     def _check_moves(self, h: float) -> None:
         """Raise if a parameter is no floating point number, or does not move by the step."""
+        if h > 1e10:  # Powers of it would overflow.
+            raise ValueError(f"h must be at most 1e10, got {h!r}; the book uses 1e-4")
         for name, array in self.params.items():
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 kind = getattr(array, "dtype", type(array).__name__)
@@ -248,9 +257,12 @@ class Model:
                     "be lost; use .astype(float)"
                 )
             largest = max(float(array.max()), -float(array.min()))
+            if largest == np.inf:
+                raise ValueError(f"params[{name!r}] must not hold infinity: no step moves that")
             if largest + h == largest:
                 raise ValueError(
-                    f"h={h!r} is lost beside a parameter of size {largest:.3g}; the book uses 1e-4"
+                    f"h={h!r} is lost beside params[{name!r}], which reaches {largest:.3g}; the "
+                    "book uses 1e-4"
                 )
 
     def _overridden(self) -> list[str]:
@@ -281,10 +293,3 @@ def finite(x: Array) -> Array:
             f"x must be finite, got {x[(sample, *where)]} for sample {sample}, feature {feature}"
         )
     return x
-
-
-def check_sizes(**sizes: Any) -> None:
-    """Raise if one of the sizes is no whole number from 1."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} must be a whole number from 1, got {size!r}")

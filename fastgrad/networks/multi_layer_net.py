@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastgrad.networks._model import check_sizes
+from fastgrad._checks import counts, each
 from fastgrad.networks.network import Network
 
 
@@ -23,12 +23,13 @@ class MultiLayerNet(Network):
         Number of classes.
     activation, weight_init_std, weight_decay_lambda, rng
         As for `Network`.
+    use_dropout, dropout_ration, use_batchnorm
+        Of the book's ``MultiLayerNetExtend``, and refused where True: batch normalisation couples
+        samples, dropout is random. `fastgrad.numerical_gradient` differentiates such networks.
 
     Notes
     -----
-    Other than in the book, `predict` returns probabilities, as `TwoLayerNet` does there. Batch
-    normalisation and dropout (the book's ``MultiLayerNetExtend``) are no options: the one couples
-    samples, the other is random; differentiate such networks by `fastgrad.numerical_gradient`.
+    Other than in the book, `predict` returns probabilities, as `TwoLayerNet` does there.
 
     Examples
     --------
@@ -46,13 +47,24 @@ class MultiLayerNet(Network):
         weight_init_std: float | str = "relu",
         weight_decay_lambda: float = 0.0,
         *,
+        use_dropout: bool = False,
+        dropout_ration: float = 0.5,
+        use_batchnorm: bool = False,
         rng: np.random.Generator | None = None,
     ) -> None:
-        check_sizes(input_size=input_size, output_size=output_size)
+        if use_dropout or use_batchnorm:
+            raise ValueError(
+                "use_dropout and use_batchnorm must be False: batch normalisation couples samples, "
+                "dropout is random; differentiate such networks by fastgrad.numerical_gradient"
+            )
+        hidden = each("hidden_size_list", hidden_size_list)
         super().__init__(
-            [input_size, *hidden_size_list, output_size],
+            counts(input_size=input_size, **hidden, output_size=output_size),
             activation,
             weight_init_std=weight_init_std,
             weight_decay_lambda=weight_decay_lambda,
             rng=rng,
         )
+
+
+MultiLayerNetExtend = MultiLayerNet

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgrad._arrays import shapes
+from fastgrad._checks import counts, each, generator, positive
 from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
@@ -16,7 +18,7 @@ from fastgrad.networks._accuracy import likeliest
 from fastgrad.networks._curves import layer_gradient
 from fastgrad.networks._dense import ACTIVATIONS, Layers, backprop, inputs_and_scores
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._model import Model, check_sizes
+from fastgrad.networks._model import Model
 from fastgrad.networks._two_layers import largest_input, two_layer_gradient
 
 
@@ -43,11 +45,6 @@ class Network(Model):
     params : dict of ndarray
         float64 arrays "W1" (inputs, units), "b1" (units,), "W2" and so on.
 
-    Notes
-    -----
-    Batch normalisation couples the samples of a batch, and dropout is random, so that a unit has
-    no curve of its own: differentiate such networks by `fastgrad.numerical_gradient`.
-
     Examples
     --------
     >>> net = Network([4, 5, 3, 2], "tanh", weight_init_std="xavier", rng=np.random.default_rng(0))
@@ -66,20 +63,20 @@ class Network(Model):
         weight_decay_lambda: float = 0.0,
         rng: np.random.Generator | None = None,
     ) -> None:
+        sizes = counts(**each("sizes", sizes))
         if len(sizes) < 2:
             raise ValueError(f"sizes must hold the inputs and the classes at least, got {sizes!r}")
-        check_sizes(**{f"sizes[{k}]": size for k, size in enumerate(sizes)})
         if activation not in ACTIVATIONS:
             raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}; batch "
-                "normalisation and dropout are differentiated by fastgrad.numerical_gradient"
+                f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
             )
-        self.activation, self.weight_decay_lambda = activation, weight_decay_lambda
-        draw = np.random.standard_normal if rng is None else rng.standard_normal
-        self.params, self._shape = {}, (int(sizes[0]),)
+        self.activation = activation
+        self.weight_decay_lambda = positive("weight_decay_lambda", weight_decay_lambda, zero=True)
+        draw, params = generator(rng).standard_normal, {}
         for k, (inputs, units) in enumerate(itertools.pairwise(sizes), 1):
-            self.params[f"W{k}"] = spread(weight_init_std, inputs) * draw((inputs, units))
-            self.params[f"b{k}"] = np.zeros(units)
+            params[f"W{k}"] = spread(weight_init_std, inputs) * draw((inputs, units))
+            params[f"b{k}"] = np.zeros(units)
+        self._shape, self.params, self._made = (sizes[0],), params, shapes(params)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.
@@ -91,7 +88,8 @@ class Network(Model):
         Like the book's, it leaves out the 1e-7 of the loss, and so differs from the derivative
         of `loss` by a factor ``p / (p + 1e-7)`` in samples whose true class has probability `p`.
         """
-        found, _ = backprop(self._layers(), self.activation, *self._check_batch(x, t))
+        x, t = self._check_batch(x, t)
+        found, _ = backprop(self._layers(), self.activation, x, t)
         return self._with_decay(by_name(found))
 
     def _probabilities(self, x: Array) -> Floats:
@@ -155,7 +153,7 @@ def by_name(layers: list[tuple[Floats, Floats]], first: int = 1) -> Gradients:
 def spread(weight_init_std: float | str, inputs: int) -> float:
     """Return the standard deviation of a layer's first weights."""
     if not isinstance(weight_init_std, str):
-        return weight_init_std
+        return positive("weight_init_std", weight_init_std, zero=True)
     scales = {"he": 2.0, "relu": 2.0, "xavier": 1.0, "sigmoid": 1.0}
     if weight_init_std.lower() not in scales:
         raise ValueError(

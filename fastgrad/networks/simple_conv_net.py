@@ -9,12 +9,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
+from fastgrad._arrays import shapes
+from fastgrad._checks import count, counts, each, generator, positive
 from fastgrad._parallel import threads
 from fastgrad._typing import Array, Floats, Gradients, Integers
 from fastgrad.functions import softmax
 from fastgrad.networks._dense import backprop, inputs_and_scores
 from fastgrad.networks._forward import ForwardPass
-from fastgrad.networks._model import Model, check_sizes
+from fastgrad.networks._model import Model
 from fastgrad.networks.network import by_name, dense_gradient
 
 BOOK = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}  # The book's convolution.
@@ -73,27 +75,30 @@ class SimpleConvNet(Model):
         *,
         rng: np.random.Generator | None = None,
     ) -> None:
-        conv = BOOK if conv_param is None else dict(conv_param)
-        if conv.keys() != BOOK.keys():
-            raise ValueError(f"conv_param must have {', '.join(BOOK)}; got {', '.join(conv)}")
-        channels, rows, columns = input_dim
-        filters, size, self.pad, self.stride = (conv[name] for name in BOOK)
-        check_sizes(filter_num=filters, filter_size=size, stride=self.stride, pad=self.pad + 1)
-        check_sizes(hidden_size=hidden_size, output_size=output_size, channels=channels)
-        self._shape = channels, rows, columns
+        conv = BOOK if conv_param is None else conv_param
+        if not isinstance(conv, Mapping) or conv.keys() != BOOK.keys():
+            raise ValueError(f"conv_param must have {', '.join(BOOK)}; got {conv!r}")
+        if len(shape := counts(**each("input_dim", input_dim))) != 3:
+            raise ValueError(f"input_dim must be (channels, rows, columns), got {input_dim!r}")
+        channels, rows, columns = shape
+        filters, size, self.pad, self.stride = (
+            count(name, conv[name], 0 if name == "pad" else 1) for name in BOOK
+        )
+        hidden, classes = counts(hidden_size=hidden_size, output_size=output_size)
+        std = positive("weight_init_std", weight_init_std, zero=True)
         pooled = [((n - size + 2 * self.pad) // self.stride + 1) // 2 for n in (rows, columns)]
         if min(pooled) < 1:
             raise ValueError(f"input_dim {input_dim} is too small for filters of {size}x{size}")
-        draw = np.random.standard_normal if rng is None else rng.standard_normal
-        features = filters * pooled[0] * pooled[1]
-        self.params = {
-            "W1": weight_init_std * draw((filters, channels, size, size)),
+        draw, features = generator(rng).standard_normal, filters * pooled[0] * pooled[1]
+        params = {
+            "W1": std * draw((filters, channels, size, size)),
             "b1": np.zeros(filters),
-            "W2": weight_init_std * draw((features, hidden_size)),
-            "b2": np.zeros(hidden_size),
-            "W3": weight_init_std * draw((hidden_size, output_size)),
-            "b3": np.zeros(output_size),
+            "W2": std * draw((features, hidden)),
+            "b2": np.zeros(hidden),
+            "W3": std * draw((hidden, classes)),
+            "b3": np.zeros(classes),
         }
+        self._shape, self.params, self._made = tuple(shape), params, shapes(params)
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> Gradients:
         """Return the gradient of the loss by the book's backprop.

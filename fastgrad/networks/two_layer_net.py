@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastgrad.networks._model import check_sizes
+from fastgrad._checks import counts
 from fastgrad.networks.network import Network
 
 
@@ -48,6 +48,5 @@ class TwoLayerNet(Network):
         *,
         rng: np.random.Generator | None = None,
     ) -> None:
-        check_sizes(input_size=input_size, hidden_size=hidden_size, output_size=output_size)
-        sizes = [input_size, hidden_size, output_size]
+        sizes = counts(input_size=input_size, hidden_size=hidden_size, output_size=output_size)
         super().__init__(sizes, "sigmoid", weight_init_std=weight_init_std, rng=rng)
