@@ -210,8 +210,6 @@ def _train(options: argparse.Namespace, saved: Checkpoint | None, stop: Stop) ->
     history.write_csv(options.output_dir / "history.csv")
     stop.at_once()
     _report(options, net, data, history)
-    if saved is None and options.checkpoint_every is None:
-        checkpoints.remove()
 
 
 def _print_evaluation(history: History) -> None:
@@ -241,10 +239,12 @@ def _report(options: argparse.Namespace, net: Any, data: Data, history: History)
     from matplotlib import pyplot
 
     seconds, nditer = history.seconds[-1], _nditer_seconds(net, data, options.batch_size)
-    milliseconds = 1e3 * float(np.median(history.gradient_seconds))
+    # The first one may include compilation.
+    milliseconds = 1e3 * float(np.median(history.gradient_seconds[1:] or history.gradient_seconds))
+    which = "one gradient" if len(history.gradient_seconds) > 1 else "the first gradient"
     print(
         f"{options.iterations} iterations in {seconds:.2f} s\n"
-        f"one gradient ({options.method}): {milliseconds:.3g} ms\n"
+        f"{which} ({options.method}): {milliseconds:.3g} ms\n"
         f"estimate, from {PARAMETER_SAMPLE} parameters and with one BLAS thread: the nditer loop "
         f"would have taken {nditer:.3g} s for one gradient, "
         f"{timedelta(seconds=round(nditer * options.iterations))} (h:mm:ss) for this run"

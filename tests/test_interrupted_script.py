@@ -130,9 +130,9 @@ def test_a_stop_while_the_results_are_written_loses_nothing(finished, tmp_path, 
     assert ends_alike(tmp_path / "out", finished)
 
 
-def test_a_run_that_ends_well_leaves_no_checkpoint_unless_asked(finished, tmp_path, call):
+def test_a_run_that_ends_leaves_a_checkpoint(finished, tmp_path, call):
     assert call(SCRIPT, *OPTIONS, folder=tmp_path).returncode == 0
-    assert newest_first(tmp_path / "out") == []
+    assert names(tmp_path / "out") == ["40"]
     assert names(finished) == ["40", "30"]
 
 
@@ -180,7 +180,17 @@ def test_a_checkpoint_chooses_no_path(finished):
     config = read(finished).config
     assert set(config) == {
         *("iterations", "batch_size", "learning_rate", "method", "h", "eval_every"),
-        *("network", "hidden_size", "activation", "dataset", "seed", "data", "every", "minutes"),
+        *(
+            "network",
+            "hidden_size",
+            "activation",
+            "dataset",
+            "seed",
+            "data",
+            "net",
+            "every",
+            "minutes",
+        ),
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import same_bits
 
 from fastgrad import TwoLayerNet
+from fastgrad.networks import MultiLayerNet, SimpleConvNet
 from fastgrad.training import (
     Checkpoints,
     DivergedError,
@@ -124,6 +125,23 @@ def test_the_caller_s_arrays_stay_the_caller_s(data, tmp_path):
     assert all(net.params[name] is array for name, array in arrays.items())
 
 
+def decaying(decay=0.1, activation="relu"):
+    return MultiLayerNet(6, [4], 3, activation, weight_decay_lambda=decay)
+
+
+class Squared(MultiLayerNet):
+    def __init__(self):
+        super().__init__(6, [4], 3, weight_decay_lambda=0.1)
+
+    def loss(self, x, t):
+        return super().loss(x, t) ** 2
+
+
+def padded(pad, stride):
+    conv = {"filter_num": 1, "filter_size": 4, "pad": pad, "stride": stride}
+    return lambda: SimpleConvNet((1, 27, 27), conv, 2, 3)
+
+
 @pytest.fixture
 def saved(data, tmp_path):
     about = Checkpoints(tmp_path, about={"seed": 4})
@@ -163,6 +181,37 @@ def refused(saved, data, words, *, hidden=4, rng=None, about=None, **options):
 )
 def test_another_run_is_refused(saved, data, options, words):
     refused(saved, data, words, **options)
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "words"),
+    [
+        (
+            decaying,
+            lambda: decaying(0.2),
+            r"_lambda': 0\.1.*_lambda': 0\.2",
+        ),
+        (
+            decaying,
+            lambda: decaying(activation="tanh"),
+            "'relu'.*'tanh'",
+        ),
+        (decaying, Squared, "'class': 'MultiLayerNet'.*'class': 'Squared'"),
+        (padded(0, 1), padded(13, 2), "'pad': 0, 'stride': 1.*'pad': 13, 'stride': 2"),
+    ],
+)
+def test_another_network_of_the_same_shapes_is_refused(first, other, words, tmp_path):
+    net, other, x = first(), other(), np.random.default_rng(0).random((8, 1, 27, 27))
+    x = x if isinstance(net, SimpleConvNet) else x[:, 0, 0, :6]
+    data = 2 * ((x, np.arange(8) % 3),)
+    options = {"iterations": 2, "batch_size": 2, "method": "backprop"}
+    train(net, data, checkpoints=Checkpoints(tmp_path), **options)
+    before, drawn = copy.deepcopy(other.params), state.generator(np.random)
+    assert {k: a.shape for k, a in before.items()} == {k: a.shape for k, a in net.params.items()}
+    with pytest.raises(ValueError, match=f"net must be what it was.*{words}"):
+        train(other, data, resume=read(tmp_path), **options)
+    assert same_bits(other.params, before)
+    assert state.generator(np.random) == drawn
 
 
 def test_other_data_is_refused(saved, data):

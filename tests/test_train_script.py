@@ -54,7 +54,7 @@ def test_it_prints_the_article_s_lines_and_the_times(finished):
 
 def test_it_writes_history_parameters_configuration_and_picture(finished):
     _, folder = finished
-    names = ["accuracy.png", "config.json", "history.csv", "params.npz"]
+    names = ["accuracy.png", "checkpoint-00000010.npz", "config.json", "history.csv", "params.npz"]
     assert sorted(os.listdir(folder)) == names
     with open(folder / "history.csv", newline="") as file:
         assert [row["iteration"] for row in csv.DictReader(file)] == [str(i) for i in range(10)]

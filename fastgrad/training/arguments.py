@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import reprlib
-import sys
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from fastgrad._arrays import as_numbers
+from fastgrad._arrays import as_numbers, shapes
 from fastgrad._typing import Array
 from fastgrad.functions import class_numbers
 
 Data = tuple[tuple[Array, Array], tuple[Array, Array]]
 METHODS = ("incremental", "full", "naive", "backprop")
 NEEDED = ("params", "predict", "loss", "accuracy", "gradient", "numerical_gradient")
-
-
-def count(name: str, value: Any) -> int:
-    """Return a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1, got {reprlib.repr(value)}")
-    return int(value)
-
-
-def positive(name: str, value: Any) -> float:
-    """Return a finite number above 0."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 < value <= sys.float_info.max:
-        raise ValueError(f"{name} must be a finite number above 0, got {reprlib.repr(value)}")
-    return float(value)
-
-
-def check_kind(name: str, value: Any, kind: Any, advice: str) -> None:
-    """Refuse an optional argument of another class."""
-    if value is not None and not isinstance(value, kind):
-        got = reprlib.repr(value)
-        raise TypeError(f"{name} must be a {kind.__name__} or None, got {got}: pass {advice}")
 
 
 def arrays(data: Any) -> Data:
@@ -84,11 +60,6 @@ def check_gradient(grads: Mapping[str, Array], params: Mapping[str, Array]) -> N
     """Refuse a gradient that has other names or shapes than the parameters."""
     if (got := shapes(grads)) != (wanted := shapes(params)):
         raise ValueError(f"the gradient must have the shapes of net.params, {wanted}, got {got}")
-
-
-def shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each array, by name."""
-    return {name: np.shape(array) for name, array in sorted(arrays.items())}
 
 
 def _check_params(params: Any) -> None:

@@ -113,6 +113,8 @@ def _arrays(file: IO[bytes]) -> dict[str, Array]:
 
 
 def _parse(path: Path, arrays: dict[str, Array]) -> Checkpoint:
+    if "header" not in arrays:
+        raise ValueError(f"it has no header, as what fastgrad writes, got {sorted(arrays)}")
     header = json.loads(arrays.pop("header").tobytes())
     if (written := header.pop("fastgrad")) != __version__:
         raise ValueError(

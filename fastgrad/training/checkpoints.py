@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastgrad.training.arguments import count, positive
+from fastgrad._checks import count, positive
 from fastgrad.training.checkpoint_file import PATTERN, Checkpoint, newest_first, write
 from fastgrad.training.lock import alone_in
 
@@ -109,8 +109,3 @@ class Checkpoints:
             if old.name not in kept:
                 old.unlink(missing_ok=True)
         self.last = path
-
-    def remove(self) -> None:
-        """Remove the checkpoints of a run whose results are written."""
-        for path in newest_first(self.folder):
-            path.unlink(missing_ok=True)

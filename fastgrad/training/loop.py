@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from fastgrad._checks import check_flags, check_kind, count, generator, positive
 from fastgrad._parallel import blas, threads
 from fastgrad.training import arguments, state
-from fastgrad.training.arguments import METHODS, Data, check_kind, count, positive
+from fastgrad.training.arguments import METHODS, Data
 from fastgrad.training.checkpoint_file import Checkpoint
 from fastgrad.training.checkpoints import Checkpoints
 from fastgrad.training.history import DivergedError, History
@@ -107,7 +108,8 @@ def train(
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {reprlib.repr(method)}")
     threads.count(workers)
-    check_kind("rng", rng, np.random.Generator, "numpy.random.default_rng(seed)")
+    check_flags(progress=progress)
+    draw = generator(rng)
     check_kind("checkpoints", checkpoints, Checkpoints, "Checkpoints(folder, every=100)")
     check_kind("resume", resume, Checkpoint, "fastgrad.training.read(folder)")
     check_kind("stop", stop, Callable, "fastgrad.training.Stop()")
@@ -122,7 +124,7 @@ def train(
     }
     data = arguments.arrays(data)
     arguments.check_network(net, data)
-    run = Run(net, data, config, rng or np.random, workers, checkpoints, on_evaluation)
+    run = Run(net, data, config, draw, workers, checkpoints, on_evaluation)
     return run.go(resume, stop or (lambda: False), progress)
 
 
@@ -149,7 +151,7 @@ class Run:
             often = {"every": self.checkpoints.every, "minutes": self.checkpoints.minutes}
             self.config = {**self.checkpoints.about, **often, **self.config}
         if self.checkpoints or saved:
-            self.config["data"] = state.digest(self.data)
+            self.config |= {"data": state.digest(self.data), "net": state.kind(self.net)}
         if saved:
             state.check(saved, self.net.params, self.rng, self.config)
             self.history = state.history(saved)

@@ -29,6 +29,14 @@ def digest(data: Data) -> str:
     return sha256.hexdigest()
 
 
+def kind(net: Any) -> dict[str, Any]:
+    """Return what makes a network beside its parameters: its class, and settings it may have."""
+    names = "activation", "weight_decay_lambda", "pad", "stride"
+    found = {name: getattr(net, name, None) for name in names}
+    plain = {name: value for name, value in found.items() if isinstance(value, str | int | float)}
+    return {"class": type(net).__name__, **plain}
+
+
 def check(saved: Checkpoint, params: dict[str, Array], rng: Any, config: dict[str, Any]) -> None:
     """Refuse a checkpoint of another run, or of one that is longer than this is to be."""
     was, now = (
