@@ -314,7 +314,7 @@ def test_a_step_that_is_none_is_refused(h):
 
 @pytest.mark.parametrize("h", ["1e-4", True, 1j])
 def test_a_step_that_is_no_number_is_refused(h):
-    with pytest.raises(TypeError, match="h must be a finite number"):
+    with pytest.raises(TypeError, match="h must be a"):
         numerical_gradient(np.sum, np.ones(2), h)
 
 
