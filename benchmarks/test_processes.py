@@ -7,6 +7,7 @@ been compiled lies in numba's cache, but for the first run.
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ def train(tmp_path):
     """Return a function that runs the training script with some options."""
 
     def run(*options, **environment):
-        fixed = ("--workers", 2, "--seed", 0, "--no-progress", "--output-dir", tmp_path / "run")
-        python("scripts/train.py", *fixed, *options, **environment)
+        fixed = ("--workers", 2, "--seed", 0, "--no-progress")
+        folder = tempfile.mkdtemp(dir=tmp_path)  # One with checkpoints is refused.
+        python("scripts/train.py", *fixed, "--output-dir", folder, *options, **environment)
 
     return run
 
