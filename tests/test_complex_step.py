@@ -249,7 +249,7 @@ def test_more_than_one_number_is_refused():
     [
         ({"bounds": (0, 1)}, r"bounds do not matter where stencil='complex', got \(0, 1\)"),
         ({"h": np.array([1e-20, 0.0])}, r"x\[1\] = 1.0 has the step 0.0"),
-        ({"h": 0.0}, "h must be a finite step"),
+        ({"h": 0.0}, "h must be a finite number"),
         ({"h": 1e-20, "relative_step": 1e-20}, "not both"),
     ],
 )
