@@ -20,8 +20,8 @@ def add_options(add: Callable[..., object]) -> None:
     """Add the options that `load` reads, and the workers and the step of the gradient."""
     add(
         "--network",
-        help="two-layer, multi-layer or conv (default: two-layer, or multi-layer with several "
-        "hidden layers or an activation)",
+        choices=["two-layer", "multi-layer", "conv"],
+        help="default: two-layer, or multi-layer with several hidden layers or an activation",
     )
     add(
         "--hidden-size",
@@ -31,7 +31,7 @@ def add_options(add: Callable[..., object]) -> None:
         metavar="N",
         help="hidden units of each layer, such as 100 100 100 (default: 50)",
     )
-    add("--activation", help="of the multi-layer network: relu, sigmoid or tanh (default: relu)")
+    add("--activation", choices=["relu", "sigmoid", "tanh"], help="default: relu")
     sets = f"mnist-5k (embedded), mnist or fashion-mnist {DEFAULT}"
     add("--dataset", default="mnist-5k", help=sets)
     add("--data-dir", type=Path, help="where the data set's IDX files are already")
