@@ -254,6 +254,79 @@ def test_kinks(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("gap", [0.3, 1e-1, 1e-3, 1e-5, 1e-6, 1e-7, 1e-8])
+def test_the_flat_side_of_a_kink(gap, rule):
+    found = differentiate(lambda x: max(0.0, x - 1 - gap), 1.0, rule)
+    assert abs(found.derivative) <= (0 if gap > 1e-6 else found.error)
+    assert found.evaluations <= 40
+    for f in (
+        lambda x: 3 + max(0.0, x - 1 - gap),
+        lambda x: min(max(x, 0.0), 1 - gap),
+        lambda x: max(x, 1 + gap) ** 2,
+    ):
+        found = differentiate(f, 1.0, rule)
+        assert abs(found.derivative) <= (1e-9 if gap > 1e-5 else 2 * found.error)
+    found = differentiate(lambda x: max(0.0, x - 1 - gap) + x / 2, 1.0, rule)
+    assert abs(found.derivative - 0.5) <= 2 * found.error
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rounded_to_few_digits_or_stairs(rule):
+    """No difference tells which: the estimate allows for both, or the slope was not lost."""
+    rng = random.Random(6)
+    for digits in (2, 3, 4):
+        for x in [0.10844, *(rng.uniform(-5, 5) for _ in range(40))]:
+            found = differentiate(lambda x, n=digits: round(x * x, n), x, rule)
+            check(found, 2 * x)
+            check(differentiate(lambda x, n=digits: round(math.sin(x), n), x, rule), math.cos(x))
+    for x in [445.57, *(rng.uniform(1, 900) for _ in range(40))]:
+        check(differentiate(lambda x: round(x, 3), x, rule), 0)
+        check(differentiate(math.floor, math.floor(x) + 0.5, rule), 0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_extrema_of_narrow_functions(rule):
+    for x in (1990.25, 2005.0, 2021.0):
+        omega = 2 * math.pi * 365.25
+        found = differentiate(lambda t, w=omega: math.sin(w * t), x, rule)
+        assert abs(found.derivative - omega * math.cos(omega * x)) <= 1e-6 * omega
+    for width in (1e-2, 1e-5, 1e-7):
+        found = differentiate(lambda x, w=width: math.exp(-min(700, ((x - 5) / w) ** 2)), 5.0, rule)
+        assert abs(found.derivative) <= 1e-6 / width
+        assert found.evaluations <= 40
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("lower", [-INF, 0.0])
+def test_short_lengths_at_0(lower, rule):
+    rng = random.Random(7)
+    for _ in range(60):
+        k, phase = 10 ** rng.uniform(0, 12), rng.uniform(0, 6)
+        found = differentiate(lambda t, k=k, p=phase: math.sin(k * t + p), 0.0, rule, lower)
+        check(found, k * math.cos(phase), 1e-5 * k)
+        assert found.evaluations <= 60
+    found = differentiate(lambda x: (1 + x / 1e-9) ** -12 - (1 + x / 1e-9) ** -6, 0.0, rule, lower)
+    assert found.derivative == pytest.approx(-6e9, rel=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("level", [1e-2, 1e-4])
+def test_noise_that_drowns_f(level, rule):
+    """As large a step as that of other functions, and an honest error."""
+    for x in np.linspace(-3, 3, 20).tolist():
+        found = differentiate(
+            lambda x: (
+                (1e4 + math.sin(x))
+                * (1 + level * (zlib.crc32(np.float64(x).tobytes()) / 2**31 - 1))
+            ),
+            x,
+            rule,
+        )
+        assert abs(found.derivative - math.cos(x)) <= 3 * found.error
+        assert found.evaluations <= 50
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_extrema(rule):
     for s in (0.0, 2.0, 100.0):
         for shift in (0.0, 1e-3, 1e-7):

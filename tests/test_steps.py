@@ -91,6 +91,16 @@ def test_x_over_ten_orders_of_magnitude_needs_them():
         assert abs(gradient[0] / truth - 1) <= allowed
 
 
+@pytest.mark.parametrize("x", [1e-18, -1e-30, 1e-300])
+def test_relative_steps_are_seen_by_f_of_size_1(x):
+    gradient, info = numerical_gradient(np.exp, x, relative_step=1e-5, full_output=True)
+    assert info.step == np.finfo(float).eps
+    assert abs(gradient - 1) <= 1e-15
+    at = np.array([max(x, 1e-30)], np.float32)
+    _, info = numerical_gradient(lambda x: float(x[0]), at, relative_step=1e-3, full_output=True)
+    assert info.step[0] == np.finfo(np.float32).eps
+
+
 def test_relative_steps_in_float32_are_those_that_are_taken(way):
     f, options = way
     x = np.array([3.0, -0.7, 0.0], np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 from fastgrad._formulas.bracket import Bracket
 from fastgrad._formulas.line import Entry, Line, Search
-from fastgrad._formulas.look import RATIO, Look
+from fastgrad._formulas.look import RATIO, Look, divisor
 from fastgrad._formulas.richardson import Table
 
 ROWS = 10
@@ -69,7 +69,7 @@ def _table(bracket: Bracket, small: Look, large: Look) -> Verdict:
     table, h = Table(1 if bracket.side else 2), large.h
     for quotient in large.quotients:
         table.add(*quotient)
-    entry, changes, converged = table.best(), [math.inf], False
+    entry, changes, converged, last = table.best(), [math.inf], False, large
     for _ in range(ROWS):
         h *= RATIO**2 if bracket.side else RATIO
         if h < max(4 * small.h, bracket.line.least):
@@ -77,6 +77,7 @@ def _table(bracket: Bracket, small: Look, large: Look) -> Verdict:
         (look,) = yield from bracket.see(h)
         if look is None:
             return NOTHING, False
+        last = look
         for quotient in look.quotients:
             table.add(*quotient)
         changes.append(table.change())
@@ -92,7 +93,7 @@ def _table(bracket: Bracket, small: Look, large: Look) -> Verdict:
     if small.h >= table.steps[-1]:
         return entry.spoiled(large.size), False
     table.add(*small.quotients[-1])
-    entry, sure = yield from _confirm(bracket, small, table, entry, converged)
+    entry, sure = yield from _confirm(bracket, small, last, table, entry, converged)
     return entry.spoiled(bracket.kink), sure
 
 
@@ -104,7 +105,9 @@ def _stuck(changes: list[float]) -> bool:
     return slow or changes[-1] > 4 * min(changes)
 
 
-def _confirm(bracket: Bracket, small: Look, table: Table, entry: Entry, converged: bool) -> Verdict:
+def _confirm(
+    bracket: Bracket, small: Look, last: Look, table: Table, entry: Entry, converged: bool
+) -> Verdict:
     """Compare an entry with the table that a small step has been added to.
 
     Where both disagree, f is noisy, or has waves shorter than the steps of the table: noise puts a
@@ -112,12 +115,19 @@ def _confirm(bracket: Bracket, small: Look, table: Table, entry: Entry, converge
     """
     rounding = table.roundings[-1]
     apart = abs(entry.value - table.values[-1][-1])
+    if last.reach and not small.reach:
+        return entry.spoiled(apart), divisor(last) > 0
     if apart <= 3 * (entry.error + rounding):
         return entry, converged or entry.error <= 3 * rounding
     (look,) = yield from bracket.see(max(small.h / 100, bracket.line.least))
-    if look is None or not small.reach:
+    if look is None:
         return entry.spoiled(apart), False
-    off = max(abs(look.slope - entry.value), abs(look.bend) * look.h)
-    if look.reach and off < 10 * apart:  # without reach, f is rounded to few digits
-        return entry.spoiled(apart), False
+    if abs(small.bend) > 4 * abs(last.bend) and look.jump <= 2 * small.jump:
+        apart = max(apart, small.jump)  # that of noise would be less than that of look
+    off = max(abs(look.slope - entry.value), look.jump)
+    unit = 0.0 if look.reach else divisor(small, last)
+    if off < 10 * apart and not unit:
+        return entry.spoiled(max(apart, off)), False
+    if 8 * unit > small.reach:  # f is rounded to few digits
+        entry = entry.spoiled(off)
     return entry.spoiled(NOISE * max(apart * small.h, off * look.h) / entry.h), True

@@ -6,10 +6,10 @@ import math
 from collections.abc import Generator
 
 from fastgrad._formulas.line import Line
-from fastgrad._formulas.look import Look, Looks, same_bend, same_line, see
+from fastgrad._formulas.look import RATIO, Look, Looks, divisor, same_line, see
 
-FIRST = 0.47
-"""The first large step, a share of abs(x)."""
+FIRST = math.sqrt(0.22)
+"""The first large step, a share of abs(x): no round number, as values of f may be."""
 
 NEAR = 0.35
 """Share by which the slope may change within the large step: a table takes that away."""
@@ -63,6 +63,8 @@ class Bracket:
                 self._steps(self._w / 4)
             elif large is None:
                 self.shrink(math.sqrt(self._w) * math.sqrt(self.h))
+            elif not (small.reach or self.noise) and self._too_large(small, large):
+                yield from self._flat(small, large)
             elif not self._doubted and (small.rough or self._strange(small, large)):
                 yield from self._doubt(small, large)
             elif self._too_large(small, large):
@@ -73,7 +75,7 @@ class Bracket:
                 self.shrink(min(h, large.reach / abs(small.slope)) if small.slope else h)
             elif not self._grow(small, large):
                 return small, large
-        return None
+        return (small, large) if small and large else None
 
     def shrink(self, h: float) -> None:
         """Take a smaller large step, and a smaller small one where both come close."""
@@ -109,13 +111,13 @@ class Bracket:
         if not self._too_large(small, large):
             return False
         before, self._slope = self._slope, large.slope
-        return abs(large.slope - before) <= 0.1 * abs(before)
+        return abs(large.slope - before) <= 0.2 * abs(before)
 
     def _grow(self, small: Look, large: Look) -> bool:
         """Take a larger step where rounding drowns what the large one shows."""
         h, usual = large.h, FIRST * max(1.0, self.line.scale)
         growth, change = self._wanted(large), self._mismatch(small, large)
-        if growth >= self._gap and h >= 0.9 * usual:
+        if (self.noise or growth >= self._gap) and h >= 0.9 * usual:
             return False
         if change > 0:
             growth = min(growth, math.sqrt(0.3 * NEAR * large.size / change))
@@ -123,7 +125,7 @@ class Bracket:
             return False
         if growth > math.sqrt(self._gap):
             self.small, self._w = large, h
-        if change <= 0 and growth * h < usual and not self.noise:  # x may be tiny
+        if change <= 0 and h < usual and not (self.noise or (large.reach and growth * h > usual)):
             growth = usual / h
         self.h, self.large = min(growth * h, self._most), None
         self._doubted = True
@@ -137,30 +139,56 @@ class Bracket:
         return min(self._gap, large.rounding / good) if good else self._gap
 
     def _doubt(self, small: Look, large: Look) -> Generator[list[float], list[float], None]:
-        """Find out by a smaller step why the small one shows no line, or not that of others.
+        """Find out by smaller steps why the small one shows no line, or not that of others.
 
         Noise stays there, and so does the jump of the slope at a kink; a line and an extremum are
-        the same; or a line shows only to steps of a few numbers of x's dtype.
+        the same; or f changes much less there: it is smooth, but within steps that are smaller.
         """
         self._doubted = True
-        lower, bottom = small.h / 32, 8 * self.line.least
-        if lower < self.line.least:
+        lower, least = small.h / 32, self.line.least
+        if lower < least:
             return
         (look,) = yield from see(self.line, self.side, 0.0, lower)
-        if look is None or same_line(look, small) or same_bend(look, small):
+        if look is None or same_line(look, small):
             return
-        if bottom < lower / 32:
-            first, second = yield from see(self.line, self.side, 0.0, bottom, 3 * bottom)
-            # Noise, which may lie on a line by chance, is as large there.
-            if first and second and 8 * second.reach < small.reach and same_line(first, second):
-                self.h, self.large = math.sqrt(second.h) * math.sqrt(self._w), None
-                self._most, self._w, self.small = self._w, second.h, second
+        if abs(look.bend - small.bend) <= 0.5 * abs(small.bend) + 4 * look.blur:
+            return
+        lows = [look]
+        if look.reach:
+            bottom = max(8 * least, self.line.grid * self.line.scale)
+            middle = math.sqrt(lower) * math.sqrt(bottom)
+            more = yield from see(self.line, self.side, 0.0, middle, bottom)
+            lows += [low for low in more if low]
+        same = [low.rough and abs(low.jump - small.jump) <= 0.1 * small.jump for low in lows]
+        reach = max(small.reach, look.reach)
+        for low, kink in zip(lows, same, strict=True):
+            same_reach = reach / 32 <= low.reach <= 32 * reach  # as that of noise
+            if low.reach and not (kink or same_reach):
+                self.h, self.large = math.sqrt(low.h) * math.sqrt(small.h), None
+                self._most, self._w, self.small = small.h, low.h, low
                 return
-        jump = abs(small.bend) * small.h
-        if jump > 0 and abs(abs(look.bend) * look.h - jump) <= 0.1 * jump:
-            self.kink = jump
-            return
-        for one in (small, look):
-            off = max(abs(one.bend) * one.h, abs(one.slope - large.slope))
-            self.noise = max(self.noise, off * one.h)
-        self.small = self.large = None
+        flat = [low for low in lows if not low.reach]
+        if flat and (same[0] or not look.reach):
+            yield from self._flat(flat[0], large)
+        elif same[0]:
+            self.kink = small.jump
+        else:
+            if 8 * divisor(small, look, large) > small.reach:  # stairs
+                self.kink = large.size
+            for one in (small, look):
+                off = max(one.jump, abs(one.slope - large.slope))
+                self.noise = max(self.noise, off * one.h)
+            self.small = self.large = None
+
+    def _flat(self, flat: Look, large: Look) -> Generator[list[float], list[float], None]:
+        """Find out whether f is rounded to few digits, or flat up to a kink."""
+        (other,) = yield from self.see(RATIO * large.h)
+        looks = [look for look in (other, large) if look]
+        unit = divisor(*looks)
+        if unit or flat.h < 1e-6 * abs(self.line.x):  # f may compute in single precision
+            self.kink = max(look.size for look in looks)
+        if unit and max(look.reach for look in looks) > 1.5 * unit:
+            self.noise, self.small, self.large = unit, None, None
+        else:
+            self._w, self.small = flat.h, flat
+            self.shrink(flat.h)

@@ -18,7 +18,8 @@ class Look(NamedTuple):
     h: float  # the larger move
     slope: float
     bend: float
-    reach: float  # how far f is from f(x)
+    changes: tuple[float, float]  # f there less f(x)
+    reach: float  # the larger of both
     rounding: float  # what rounding may do to the slope
     blur: float  # and to the bend
     quotients: list[tuple[float, float, float]]  # rows for a `Table`
@@ -29,9 +30,14 @@ class Look(NamedTuple):
         return self.reach / self.h
 
     @property
+    def jump(self) -> float:
+        """Return half of what the slope would change by if f had a kink at x."""
+        return abs(self.bend) * self.h
+
+    @property
     def rough(self) -> bool:
         """Tell whether the values show no line: an extremum, a kink, noise, or h is too large."""
-        return abs(self.bend) > 8 * self.blur and abs(self.bend) * self.h > 0.05 * abs(self.slope)
+        return abs(self.bend) > 8 * self.blur and self.jump > 0.05 * abs(self.slope)
 
 
 Looks = Generator[list[float], list[float], list["Look | None"]]
@@ -67,17 +73,23 @@ def _parabola(
     if side:
         quotients = [(abs(a), p, 2 * unit / abs(a)), (abs(b), q, 2 * unit / abs(b))]
     reach = max(abs(first), abs(second))
-    return Look(h, slope, (p - q) / (a - b), reach, rounding, blur, quotients)
+    return Look(h, slope, (p - q) / (a - b), (first, second), reach, rounding, blur, quotients)
 
 
 def same_line(first: Look, second: Look) -> bool:
     """Tell whether two small steps show the same line, first the smaller one."""
-    straight = abs(second.slope) > max(8 * second.rounding, 4 * abs(second.bend) * second.h)
+    straight = abs(second.slope) > max(8 * second.rounding, 4 * second.jump)
     gap = abs(first.slope - second.slope)
     return straight and gap <= 0.1 * abs(second.slope) + 4 * first.rounding
 
 
-def same_bend(first: Look, second: Look) -> bool:
-    """Tell whether two small steps show the same extremum."""
-    gap = abs(first.bend - second.bend)
-    return abs(second.bend) > 8 * second.blur and gap <= 0.5 * abs(second.bend) + 4 * first.blur
+def divisor(*looks: Look) -> float:
+    """Return what all changes of an f that is rounded to few digits are multiples of, or 0."""
+    a, size = 0.0, max(look.reach for look in looks)
+    for change in (change for look in looks for change in look.changes):
+        b = change
+        while abs(b) > max(3e-4 * abs(a), 1e-12 * size):
+            a, b = b, math.remainder(a, b)  # Euclid
+        if abs(change) > abs(a) > 0:
+            a = change / round(change / a)
+    return abs(a) if abs(a) > 1e-8 * size else 0.0

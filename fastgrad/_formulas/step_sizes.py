@@ -95,9 +95,12 @@ class StepSizes:
             return np.full(len(x), self.one)
         if self._each is not None:
             return self._each[block.start : block.stop].copy()
-        if self._relative is not None:
-            return self._relative * np.where(x == 0, 1.0, np.abs(x)).astype(float)
         h = np.empty(len(x))
         for leaf, _, where in self._parameters.split(block):
-            h[where] = self._default(x[where], max(self._parameters.epsilons[leaf], self.eps))
+            eps = max(self._parameters.epsilons[leaf], self.eps)
+            if self._relative is None:
+                h[where] = self._default(x[where], eps)
+            else:  # An f of size 1 sees no steps below eps.
+                size = np.where(x[where] == 0, 1.0, np.abs(x[where]))
+                h[where] = np.maximum(self._relative * size, min(self._relative, eps))
         return h
