@@ -18,7 +18,7 @@ from fastgrad._evaluation.outside import check_movable, without_memory
 from fastgrad._evaluation.proof import Proof
 from fastgrad._evaluation.values import COMPLEX, REAL, Reader
 from fastgrad._parallel import cost
-from fastgrad._parallel.schedule import FIRST_LOOK, Schedule, Source, Spent, Unwanted
+from fastgrad._parallel.schedule import Schedule, Source, Spent, Unwanted
 from fastgrad._parallel.team import SERIAL
 
 Make = Callable[[float], Any]
@@ -115,9 +115,10 @@ def _evaluate_beside(request: Request, schedule: Schedule, proof: Proof, work: W
     parameters, code = request.parameters, _code(request.f)
     with parameters.held():
         work.originals = [(leaf, leaf.copy()) for leaf in parameters.leaves]
-    schedule.pace = _paces.get(code, FIRST_LOOK)
+    schedule.pace = _paces.get(code, 0.0)  # unknown at first
     # What stands in a batch must not depend on time: the proof tells how large a value is.
-    with schedule.beside(alone=isinstance(work.calls, Batches) or schedule.pace < FIRST_LOOK):
+    alone = isinstance(work.calls, Batches) or 0.0 < schedule.pace < cost.SLOW
+    with schedule.beside(alone=alone):
         proof.evaluate(work.formula.target())
     _paces[code], work.originals = schedule.pace, []
 

@@ -120,7 +120,7 @@ class Schedule:
     def _watch(self, ended: threading.Event) -> None:
         """Hand work out once an earlier call, or the evaluation that runs, shows that this pays."""
         start, cpu, share = time.perf_counter(), time.process_time(), 1.0
-        while not self._pays(self.pace, share):
+        while not self.pace or not self._pays(self.pace, share):
             if ended.wait(FIRST_LOOK):
                 return
             self.pace = time.perf_counter() - start
