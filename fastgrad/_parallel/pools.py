@@ -181,7 +181,6 @@ class Dask(Pool):
 
         configured = get_active_backend()[0]
         self.client = getattr(configured, "client", None) or distributed.get_client()
-        self._address = self.client.scheduler.address
         self._handed_out: weakref.WeakSet[Any] = weakref.WeakSet()
         self.lost = (*self.lost, distributed.KilledWorker)
 
@@ -193,7 +192,7 @@ class Dask(Pool):
             remote = self.client.submit(call, *arguments, pure=False)
         except Exception as error:
             if self.client.status != "running":
-                raise self._lost_scheduler() from error
+                raise lost_scheduler(self.client) from error
             raise
         self._handed_out.add(remote)
         future.add_done_callback(lambda future: remote.cancel() if future.cancelled() else None)
@@ -207,17 +206,19 @@ class Dask(Pool):
             with contextlib.suppress(Empty):
                 return done.get(timeout=1.0)
             away = 0 if self.client.status == "running" else away + 1
-        raise self._lost_scheduler()
-
-    def _lost_scheduler(self) -> RuntimeError:
-        return RuntimeError(
-            f"the Dask scheduler at {self._address} was lost: its client is {self.client.status}; "
-            "start a new client"
-        )
+        raise lost_scheduler(self.client)
 
     def abandon(self) -> None:
         """Cancel what has been handed out."""
         self.client.cancel(list(self._handed_out))
+
+
+def lost_scheduler(client: Any) -> RuntimeError:
+    """Return the error for a Dask client that has no scheduler any more."""
+    address = getattr(client.scheduler, "address", "an unknown address")
+    return RuntimeError(
+        f"the Dask scheduler at {address} was lost: its client is {client.status}; start a new one"
+    )
 
 
 async def _pass_on(remote: Any, future: Future[Any]) -> None:

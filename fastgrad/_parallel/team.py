@@ -119,7 +119,7 @@ def _by_joblib(workers: int | None, backend: str | None, default: str) -> Team:
     active, configured_workers = get_active_backend(prefer="processes")
     client = getattr(active, "client", None)
     if client is not None and client.status != "running":
-        raise RuntimeError(f"the Dask client is {client.status}; start a new one")
+        raise pools.lost_scheduler(client)
     if active.nesting_level:
         return SERIAL  # This is a worker already: its siblings use the other cores.
     # A preference moves joblib's default backend, but not one that somebody chose.
