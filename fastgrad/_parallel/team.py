@@ -130,7 +130,12 @@ def _by_joblib(workers: int | None, backend: str | None, default: str) -> Team:
     if name is None:
         kind = type(active)
         name = next((name for name, known in BACKENDS.items() if known is kind), kind.__name__)
-    count = _count(workers or configured_workers, backend)
+    try:
+        count = _count(workers or configured_workers, backend)
+    except Exception as error:
+        if client is None:
+            raise
+        raise pools.lost_scheduler(client) from error
     count = count if client is None else max(count, 2)  # A cluster may grow.
     return SERIAL if count == 1 else Team(count, backend, name)
 
