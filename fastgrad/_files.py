@@ -25,7 +25,7 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        os.replace(part, path)  # by os: Path of Python 3.10 has a name of its own for it
         if hasattr(os, "O_DIRECTORY"):  # Windows has no handle of a folder
             handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
