@@ -115,13 +115,12 @@ class Witness:
 
 def differs_there(calls: Calls, here: Any, there: Any) -> RuntimeError:
     """Return the error for an f whose value in a worker is another than here."""
-    words = [getattr(one, "__name__", None) or np.ravel(one) for one in (here, there)]
-    name = "f"
-    if not any(isinstance(one, str) for one in words):
-        k = int((~((words[0] == words[1]) | (words[0] != words[0]))).argmax())
-        name, words = output_name(calls.reader.shape, k), [one[k].item() for one in words]
+    name, here, there = "f", np.ravel(here), np.ravel(there)
+    if here.shape == there.shape:
+        k = int(((here != there) & ~(np.isnan(here) & np.isnan(there))).argmax())
+        name, here, there = output_name(calls.reader.shape, k), here[k].item(), there[k].item()
     return RuntimeError(
-        f"{name} is {words[0]} here and {words[1]} in a worker, at the same x: the worker's copy "
+        f"{name} is {here} here and {there} in a worker, at the same x: the worker's copy "
         "of f does not see its copy of x, or reads something that differs there (the variables of "
         "a module, say), or f is not deterministic. Let f use its argument, define it and what it "
         "reads in your script or a function, not in another module, or pass workers=1"
