@@ -59,7 +59,7 @@ class Work:
     def witness(self) -> Any:
         """Return f where all of x is moved, in place where f reads it from outside.
 
-        Return None where f raises there, which needs not be near any point that is asked for.
+        Return None where f raises there: the target need not be a point that is asked for.
         """
         calls, parameters = self.calls, self.calls.parameters
         assert self.target is not None

@@ -72,7 +72,7 @@ class Calls:
         return self.f(point if plain else self.parameters.build(point), *self.args)
 
     def reading(self) -> Callable[[Any, Any], Any]:
-        """Return what reads f at a point; to look things up each time would take a cheap f long."""
+        """Return what evaluates f at a point: attributes looked up each time slow a cheap f."""
         f, args, copy, read = self.f, self.args, self.x.copy, self.reader.read
         build = None if self.parameters.is_vector else self.parameters.build
 

@@ -28,9 +28,9 @@ def arrays(data: Any) -> Data:
         ) from None
     train = _array("x_train", x_train), _array("t_train", t_train)
     test = _array("x_test", x_test), _array("t_test", t_test)
-    shapes = train[0].shape[1:], test[0].shape[1:]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"x_train and x_test must hold samples of one shape, got {shapes}")
+    samples = train[0].shape[1:], test[0].shape[1:]
+    if samples[0] != samples[1]:
+        raise ValueError(f"x_train and x_test must hold samples of one shape, got {samples}")
     return train, test
 
 
