@@ -51,7 +51,7 @@ def check_gradient(
     f : callable
         ``f(x, *args)`` returns a number, as for `numerical_gradient`.
     x : ndarray of float, number, or dict, list or tuple of arrays
-        Where. It holds the same bits after the call as before.
+        The point. It holds the same bits after the call as before.
     gradient : callable, or like x
         ``gradient(x, *args)``, or what it returns: real numbers in the structure and shapes of x.
     h, stencil, args, workers, backend, batched, bounds, progress
@@ -59,8 +59,8 @@ def check_gradient(
         "auto", "quick" and "complex". `gradient` gets one x also where f is `batched`.
     rtol : float, optional
         What may differ, beside the larger of the two entries. By default a part in 1e5, and
-        ``sqrt(eps)`` below float64. 0 asks for all there is: rounding and truncation are allowed
-        for alone.
+        ``sqrt(eps)`` below float64. 0 asks for full precision: entries may then differ by rounding
+        and truncation only.
     atol : float, optional
         If it is given, an entry passes where ``|gradient - numerical| <= atol + rtol *
         max(|gradient|, |numerical|)``, and nothing else is allowed for.

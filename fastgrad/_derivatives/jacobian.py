@@ -46,7 +46,7 @@ def jacobian(
         ``(k, *f.shape)``. `batched` cannot be combined with `sparsity`.
     sparsity : scipy.sparse array or matrix, or array_like of bool, shape (f.size, x.size), optional
         Where the Jacobian may differ from 0; entries that a sparse array stores count, whatever
-        their value. Columns that share no row are found together [1]_. What f does elsewhere adds
+        their value. Columns that share no row are moved together [1]_. What f does elsewhere adds
         to the derivatives within. Needs SciPy (``fastgrad[sparse]``), and x that is one array.
 
     Returns
